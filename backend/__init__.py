@@ -1,0 +1,1 @@
+"""The platform's backend: what stores, decides and speaks to people."""
