@@ -4,13 +4,13 @@ All of it travels under `/internal/v1`. A node shows its node token (`Authorizat
 about an attempt after its claim also shows the attempt's lease token (`X-Lease-Token`). Every call may come
 twice or late: the attempt number and the lease decide.
 
-| call | body → answer |
+| call | body and answer |
 |---|---|
 | `POST /internal/v1/nodes/register` | `Registration` → `Welcome` |
 | `POST /internal/v1/nodes/heartbeat` | `Heartbeat` → `HeartbeatReply` |
 | `POST /internal/v1/jobs/{id}/attempts/{n}/claim` | `Claim` → `LaunchOrder`, or 409 |
-| `POST /internal/v1/jobs/{id}/attempts/{n}/report` | `Report` → `Reply`, 409 when the lease is no longer ours |
-| `POST /internal/v1/jobs/{id}/attempts/{n}/finish` | `FinalReport` → `Reply`; twice is answered like once |
+| `POST /internal/v1/jobs/{id}/attempts/{n}/report` | `Report` → `Reply`, 409 when the lease is lost |
+| `POST /internal/v1/jobs/{id}/attempts/{n}/finish` | `FinalReport` → `Reply`; twice is like once |
 """
 
 from __future__ import annotations

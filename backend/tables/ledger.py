@@ -1,0 +1,23 @@
+"""What was charged: once per attempt."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from backend.tables.base import Base, Identified
+
+
+class LedgerEntry(Identified, Base):
+    """One charge, in ten-thousandths of the currency unit; the pair (job, attempt) keeps it single."""
+
+    __tablename__ = "ledger_entries"
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    attempt: Mapped[int]
+    amount_e4: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    device_seconds: Mapped[float]
+
+    __table_args__ = (UniqueConstraint("job_id", "attempt"),)
