@@ -80,7 +80,9 @@ class Invalid(TuneforgeError):
     status = 422
     title = "Something in the request needs changing"
 
-    def __init__(self, problems: list[Problem], detail: str | None = None, *, code: str | None = None) -> None:
+    def __init__(
+        self, problems: list[Problem], detail: str | None = None, *, code: str | None = None
+    ) -> None:
         first = problems[0] if problems else Problem((), "invalid")
         place = ".".join(str(part) for part in first.loc)
         super().__init__(detail or f"{place}: {first.msg}" if place else detail or first.msg, code=code)

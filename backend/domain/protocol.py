@@ -52,7 +52,7 @@ class Registration(Message):
     """A node introduces itself at its start."""
 
     protocol_version: int
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")
     devices: list[Device] = Field(max_length=256)
     versions: dict[str, str] = Field(default_factory=dict, max_length=32)
 

@@ -1,0 +1,249 @@
+"""Jobs as people see them: submit, find, rename, stop, resume, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from backend import queue, storage
+from backend.domain.errors import Conflict, NotFound
+from backend.domain.job import ACTIVE, FINISHED, JobKind, JobStatus
+from backend.domain.spec import PreparedJob
+from backend.services import nodes
+from backend.services.moves import StaleJob, move
+from backend.tables.artifact import Artifact
+from backend.tables.base import new_id, utc_now
+from backend.tables.job import GpuSample, Job, JobEvent, MetricRow
+from backend.tables.user import User
+
+
+def submit(session: Session, user: User, prepared: PreparedJob) -> Job:
+    """Queue a prepared job and ring for its dispatch."""
+    now = utc_now()
+    job = Job(
+        id=new_id(),
+        owner_id=user.id,
+        name=prepared.name,
+        kind=prepared.kind.value,
+        status=JobStatus.QUEUED.value,
+        tier=prepared.tier,
+        spec=prepared.spec,
+        config_yaml=prepared.config_yaml,
+        launch=prepared.launch,
+        estimate=prepared.estimate,
+        gpu_kind=prepared.gpu_kind,
+        gpu_count=prepared.gpu_count,
+        total_steps=prepared.estimate.get("steps"),
+        tracking_mode=prepared.launch["tracking"],
+        queued_at=now,
+        created_at=now,
+        devices=[],
+    )
+    session.add(job)
+    session.flush()
+    session.add(JobEvent(job_id=job.id, old=None, new=JobStatus.QUEUED.value, reason="submitted", attempt=1))
+    session.flush()
+    queue.ring_dispatch(session)
+    return job
+
+
+# -- finding -----------------------------------------------------------------------------------------------
+
+
+def _visible(user: User) -> ColumnElement[bool]:
+    return or_(Job.owner_id == user.id, user.role == "administrator")
+
+
+def get_job(session: Session, user: User, job_id: str, *, lock: bool = False) -> Job:
+    """Return the job if `user` may see it: its owner and administrators may."""
+    query = select(Job).where(Job.id == job_id, _visible(user))
+    job = session.scalars(query.with_for_update() if lock else query).first()
+    if job is None:
+        raise NotFound("There is no such job.")
+    return job
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """What a list of jobs is narrowed to; `q` is looked for in names, ids and models."""
+
+    kind: str | None = None
+    statuses: tuple[str, ...] = ()
+    q: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    owned_only: bool = True
+
+
+def list_jobs(
+    session: Session,
+    user: User,
+    wanted: JobFilter,
+    *,
+    sort: str = "-created_at",
+    after: str | None,
+    limit: int,
+) -> tuple[Sequence[Job], bool]:
+    """Return up to `limit` jobs after the job `after`, newest first unless `sort` is `created_at`; and has_more."""
+    query = _filter(select(Job), user, wanted)
+    if wanted.statuses:
+        query = query.where(Job.status.in_(wanted.statuses))
+    oldest_first = sort == "created_at"
+    if after:
+        query = query.where(Job.id > after if oldest_first else Job.id < after)
+    query = query.order_by(Job.id.asc() if oldest_first else Job.id.desc()).limit(limit + 1)
+    found = session.scalars(query).all()
+    return found[:limit], len(found) > limit
+
+
+def count_jobs(session: Session, user: User, wanted: JobFilter) -> dict[str, int]:
+    """Return how many jobs stand in each status, whatever status the list is narrowed to."""
+    query = _filter(select(Job.status, func.count()), user, wanted).group_by(Job.status)
+    counts = {status.value: 0 for status in JobStatus}
+    counts.update({status: count for status, count in session.execute(query).all()})
+    return counts
+
+
+def _filter(query: Select[Any], user: User, wanted: JobFilter) -> Select[Any]:
+    query = query.where(Job.owner_id == user.id if wanted.owned_only else _visible(user))
+    if wanted.kind:
+        query = query.where(Job.kind == wanted.kind)
+    if wanted.q:
+        pattern = "%" + wanted.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        query = query.where(
+            or_(Job.name.ilike(pattern), Job.id == wanted.q, Job.spec["model"].astext.ilike(pattern))
+        )
+    if wanted.created_after:
+        query = query.where(Job.created_at >= wanted.created_after)
+    if wanted.created_before:
+        query = query.where(Job.created_at < wanted.created_before)
+    return query
+
+
+def list_events(session: Session, job: Job) -> Sequence[JobEvent]:
+    """Return the job's moves, oldest first."""
+    return session.scalars(select(JobEvent).where(JobEvent.job_id == job.id).order_by(JobEvent.id)).all()
+
+
+def list_points(session: Session, job_id: str, after_step: int, limit: int = 20_000) -> Sequence[MetricRow]:
+    """Return the job's metric points with a step above `after_step`, in order."""
+    query = select(MetricRow).where(MetricRow.job_id == job_id, MetricRow.step > after_step)
+    return session.scalars(query.order_by(MetricRow.step).limit(limit)).all()
+
+
+def list_points_since(session: Session, job_id: str, since: datetime) -> Sequence[MetricRow]:
+    """Return the points measured after `since`, in order: also those of a later attempt that steps back."""
+    query = select(MetricRow).where(MetricRow.job_id == job_id, MetricRow.at > since)
+    return session.scalars(query.order_by(MetricRow.at, MetricRow.step).limit(20_000)).all()
+
+
+def list_gpu_samples(session: Session, job: Job) -> Sequence[GpuSample]:
+    """Return how the job's devices stood over time, oldest first."""
+    query = select(GpuSample).where(GpuSample.job_id == job.id).order_by(GpuSample.at)
+    return session.scalars(query.limit(20_000)).all()
+
+
+def list_artifacts(session: Session, job: Job) -> Sequence[Artifact]:
+    """Return the job's files by name."""
+    return session.scalars(select(Artifact).where(Artifact.job_id == job.id).order_by(Artifact.name)).all()
+
+
+def estimate_queue_seconds(session: Session, gpu_kind: str, gpu_count: int) -> float:
+    """Return how long a job of this size would wait by what is running and queued before it.
+
+    The work ahead, in device-seconds by its own estimates, is spread over the kind's devices.
+    """
+    devices = nodes.count_devices(session, utc_now()).get(gpu_kind)
+    if devices is None or devices["free"] >= gpu_count:
+        waiting = select(func.count()).where(Job.status == JobStatus.QUEUED, Job.gpu_kind == gpu_kind)
+        if devices is None or not session.scalar(waiting):
+            return 0.0
+    ahead = session.scalars(
+        select(Job).where(Job.gpu_kind == gpu_kind, Job.status.in_([JobStatus.QUEUED, *ACTIVE]))
+    )
+    now, device_seconds = utc_now(), 0.0
+    for job in ahead:
+        expected = float(job.estimate.get("duration_seconds", {}).get("expected", 0.0))
+        spent = (now - job.attempt_started_at) / timedelta(seconds=1) if job.attempt_started_at else 0.0
+        left = job.eta_seconds if job.eta_seconds is not None else max(0.0, expected - spent)
+        device_seconds += left * job.gpu_count
+    return device_seconds / max(1, devices["total"])
+
+
+# -- changing ----------------------------------------------------------------------------------------------
+
+
+def rename(session: Session, user: User, job_id: str, name: str) -> Job:
+    """Give a job another name."""
+    job = get_job(session, user, job_id, lock=True)
+    job.name = name
+    return job
+
+
+def stop(session: Session, user: User, job_id: str) -> Job:
+    """Ask a job to stop, keeping what is trained; a queued or assigned one is cancelled at once."""
+    job = get_job(session, user, job_id, lock=True)
+    if JobStatus(job.status) in FINISHED:
+        raise Conflict("This job is already finished.")
+    now = utc_now()
+    if job.stop_requested_at is None:
+        job.stop_requested_at = now
+        session.flush()
+    if job.status in (JobStatus.QUEUED, JobStatus.ASSIGNED):
+        move(
+            session,
+            job,
+            JobStatus.CANCELLED,
+            "user_cancelled",
+            end_reason="user_cancelled",
+            finished_at=now,
+            node_id=None,
+            devices=[],
+        )
+        queue.ring_dispatch(session)
+    return job
+
+
+def resume(session: Session, user: User, job_id: str) -> Job:
+    """Put a cancelled or failed job back into the queue, to go on from its last checkpoint as the same job."""
+    job = get_job(session, user, job_id, lock=True)
+    if job.status not in (JobStatus.CANCELLED, JobStatus.FAILED):
+        raise Conflict("Only a cancelled or failed job can be resumed.")
+    if job.kind != JobKind.TRAIN or not storage.has_checkpoint(job.id):
+        raise Conflict("This job has no checkpoint to go on from; submit it again instead.")
+    try:
+        move(
+            session,
+            job,
+            JobStatus.QUEUED,
+            "resumed",
+            attempt=job.attempt + 1,
+            faults=0,
+            end_reason=None,
+            error=None,
+            finished_at=None,
+            stop_requested_at=None,
+            node_id=None,
+            devices=[],
+            phase="queued",
+            queued_at=utc_now(),
+        )
+    except StaleJob as error:
+        raise Conflict("The job was changed at the same moment; look at it again.") from error
+    queue.ring_dispatch(session)
+    return job
+
+
+def delete(session: Session, user: User, job_id: str) -> None:
+    """Delete a finished job and all its files."""
+    job = get_job(session, user, job_id, lock=True)
+    if JobStatus(job.status) not in FINISHED:
+        raise Conflict("This job is not finished; stop it first.")
+    session.delete(job)
+    session.flush()
+    storage.delete_job_folder(job.id)

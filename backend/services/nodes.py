@@ -1,0 +1,131 @@
+"""GPU machines: who is there, with which devices, and which of them are free."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from backend.domain.errors import NotFound
+from backend.domain.job import ACTIVE, JobStatus
+from backend.domain.protocol import AttemptKey, Heartbeat, HeartbeatReply, Registration
+from backend.domain.scheduler import FreeNode
+from backend.tables.base import utc_now
+from backend.tables.job import Job
+from backend.tables.node import Node
+
+HEARTBEAT_SECONDS = 3.0
+LOST_AFTER_SECONDS = 20.0
+
+
+def register(session: Session, message: Registration) -> Node:
+    """Enter a node, or note that a known one has started again."""
+    node = session.scalars(select(Node).where(Node.name == message.name).with_for_update()).first()
+    if node is None:
+        node = Node(name=message.name)
+        session.add(node)
+    node.devices = [device.model_dump() for device in message.devices]
+    node.versions = dict(message.versions)
+    node.seen_at = utc_now()
+    session.flush()
+    return node
+
+
+def beat(session: Session, message: Heartbeat) -> HeartbeatReply:
+    """Note that a node lives, and list what is assigned to it."""
+    node = session.scalars(select(Node).where(Node.name == message.name)).first()
+    if node is None:
+        raise NotFound("This node is not registered; register it first.")
+    node.devices = [device.model_dump() for device in message.devices]
+    node.seen_at = utc_now()
+    node.free_bytes = message.free_bytes
+    assigned = session.execute(
+        select(Job.id, Job.attempt).where(Job.node_id == node.id, Job.status == JobStatus.ASSIGNED)
+    ).all()
+    keys = [AttemptKey(job_id=job_id, attempt=attempt) for job_id, attempt in assigned]
+    return HeartbeatReply(assigned=keys, heartbeat_seconds=HEARTBEAT_SECONDS)
+
+
+def get_node(session: Session, node_id: str) -> Node:
+    """Return a node by id or name."""
+    node = session.scalars(select(Node).where((Node.id == node_id) | (Node.name == node_id))).first()
+    if node is None:
+        raise NotFound("There is no such node.")
+    return node
+
+
+def list_nodes(session: Session) -> Sequence[Node]:
+    """Return all nodes by name."""
+    return session.scalars(select(Node).order_by(Node.name)).all()
+
+
+def set_draining(session: Session, node_id: str, draining: bool) -> Node:
+    """Let a node take no new jobs, or take them again."""
+    node = get_node(session, node_id)
+    node.status = "draining" if draining else "online"
+    return node
+
+
+def derive_status(node: Node, now: datetime) -> str:
+    """Return `online`, `draining` or, for one not heard of lately, `lost`."""
+    if now - node.seen_at > timedelta(seconds=LOST_AFTER_SECONDS):
+        return "lost"
+    return node.status
+
+
+def list_busy_devices(session: Session) -> dict[str, set[str]]:
+    """Return the devices in use, by node id."""
+    busy: dict[str, set[str]] = {}
+    rows = session.execute(select(Job.node_id, Job.devices).where(Job.status.in_(ACTIVE))).all()
+    for node_id, devices in rows:
+        if node_id:
+            busy.setdefault(node_id, set()).update(devices)
+    return busy
+
+
+def list_free_nodes(session: Session, now: datetime) -> list[FreeNode]:
+    """Return the nodes that may take jobs, with their free devices by kind."""
+    busy = list_busy_devices(session)
+    free_nodes = []
+    for node in list_nodes(session):
+        if derive_status(node, now) != "online":
+            continue
+        free: dict[str, list[str]] = {}
+        for device in node.devices:
+            if device["uuid"] not in busy.get(node.id, set()):
+                free.setdefault(device["kind"], []).append(device["uuid"])
+        free_nodes.append(FreeNode(node.id, {kind: tuple(uuids) for kind, uuids in free.items()}))
+    return free_nodes
+
+
+def count_devices(session: Session, now: datetime) -> dict[str, dict[str, Any]]:
+    """Return by GPU kind how many devices there are and are free, and the least memory among them."""
+    free = Counter[str]()
+    for node in list_free_nodes(session, now):
+        free.update({kind: len(uuids) for kind, uuids in node.free.items()})
+    kinds: dict[str, dict[str, Any]] = {}
+    for node in list_nodes(session):
+        if derive_status(node, now) == "lost":
+            continue
+        for device in node.devices:
+            kind = kinds.setdefault(
+                device["kind"], {"name": device["name"], "memory_bytes": device["memory_bytes"], "total": 0}
+            )
+            kind["total"] += 1
+            kind["memory_bytes"] = min(kind["memory_bytes"], device["memory_bytes"])
+    for kind_id, kind in kinds.items():
+        kind["free"] = free[kind_id]
+    return kinds
+
+
+def find_largest_gangs(session: Session) -> dict[str, int]:
+    """Return by GPU kind how many of it the largest registered node has, lost ones included."""
+    largest: dict[str, int] = {}
+    for node in list_nodes(session):
+        for kind, count in Counter(device["kind"] for device in node.devices).items():
+            largest[kind] = max(largest.get(kind, 0), count)
+    return largest

@@ -1,0 +1,236 @@
+"""What supervisors say about their attempts: claim, report, finish. The lease decides who may speak."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from backend.domain.errors import Conflict, NotFound
+from backend.domain.job import JobKind, JobStatus
+from backend.domain.protocol import (
+    LEASE_SECONDS,
+    DatasetLink,
+    FinalReport,
+    LaunchOrder,
+    Phase,
+    Reply,
+    Report,
+    TrackingPlan,
+    Want,
+)
+from backend.services import endings, swanlab_access
+from backend.services.moves import StaleJob, move
+from backend.settings import get_settings
+from backend.tables.artifact import Artifact
+from backend.tables.base import utc_now
+from backend.tables.job import GpuSample, Job, MetricRow
+from backend.tables.node import Node
+from backend.tables.user import User
+
+REPORT_SECONDS = 1.0
+LOG_LIMIT_BYTES = 256 << 20
+
+
+def claim(session: Session, job_id: str, attempt: int, node_name: str) -> LaunchOrder:
+    """Give an assigned attempt to the supervisor that asks for it, once; Conflict for everybody else."""
+    job = _get_job(session, job_id)
+    node = session.get(Node, job.node_id) if job.node_id else None
+    if job.status != JobStatus.ASSIGNED or job.attempt != attempt or node is None or node.name != node_name:
+        raise Conflict(f"Attempt {attempt} of job {job_id} is not yours to run.")
+    lease, now = secrets.token_urlsafe(32), utc_now()
+    try:
+        move(
+            session,
+            job,
+            JobStatus.RUNNING,
+            lease_hash=_hash(lease),
+            lease_expires_at=now + timedelta(seconds=LEASE_SECONDS),
+            started_at=job.started_at or now,
+            attempt_started_at=now,
+            phase=Phase.PREPARING,
+            log_bytes=0,
+        )
+    except StaleJob as error:
+        raise Conflict(str(error)) from error
+    return _build_order(session, job, lease)
+
+
+def _build_order(session: Session, job: Job, lease: str) -> LaunchOrder:
+    return LaunchOrder(
+        job_id=job.id,
+        attempt=job.attempt,
+        kind=JobKind(job.kind),
+        lease_token=lease,
+        lease_seconds=LEASE_SECONDS,
+        fence_seconds=get_settings().fence_seconds,
+        config_yaml=job.config_yaml,
+        model_path=job.launch["model_path"],
+        adapter_path=job.launch["adapter_path"],
+        datasets=[DatasetLink.model_validate(link) for link in job.launch["datasets"]],
+        device_kind=job.gpu_kind,
+        devices=job.devices,
+        tracking=_plan_tracking(session, job),
+        resume_from_attempt=job.attempt - 1 if job.attempt > 1 else None,
+        log_limit_bytes=LOG_LIMIT_BYTES,
+        total_steps=job.total_steps,
+    )
+
+
+def _plan_tracking(session: Session, job: Job) -> TrackingPlan:
+    mode = job.launch["tracking"]
+    if mode != "cloud":
+        return TrackingPlan(mode=mode)
+    owner = session.get_one(User, job.owner_id)
+    credentials = swanlab_access.find_credentials(session, owner)
+    if credentials is None:
+        return TrackingPlan(mode="local")
+    return TrackingPlan(
+        mode="cloud",
+        api_key=credentials.api_key,
+        host=credentials.host,
+        web_host=credentials.web_host,
+        workspace=credentials.workspace,
+    )
+
+
+def report(session: Session, job_id: str, attempt: int, lease: str, message: Report) -> Reply:
+    """Note how an attempt stands and extend its lease; Conflict when the lease is no longer good."""
+    job = _get_leased(session, job_id, attempt, lease)
+    _note(session, job, message)
+    job.lease_expires_at = utc_now() + timedelta(seconds=LEASE_SECONDS)
+    want = Want.STOP if job.stop_requested_at else Want.CONTINUE
+    return Reply(want=want, report_in_seconds=REPORT_SECONDS)
+
+
+def finish(session: Session, job_id: str, attempt: int, lease: str, message: FinalReport) -> Reply:
+    """Take the last word about an attempt; one that was already ended is answered and changes nothing."""
+    try:
+        job = _get_leased(session, job_id, attempt, lease)
+    except Conflict:
+        return Reply(want=Want.STOP, report_in_seconds=REPORT_SECONDS)
+    _note(session, job, message)
+    job.results = message.results or job.results
+    job.checkpoint_step = (
+        message.checkpoint_step if message.checkpoint_step is not None else job.checkpoint_step
+    )
+    job.actual = _merge_actual(job, message)
+    _store_artifacts(session, job, message)
+    session.flush()
+    endings.end_attempt(
+        session,
+        job,
+        message.end_reason,
+        detail=message.detail,
+        log_excerpt=message.log_excerpt,
+        run_seconds=message.run_seconds,
+    )
+    return Reply(want=Want.STOP, report_in_seconds=REPORT_SECONDS)
+
+
+def _get_job(session: Session, job_id: str) -> Job:
+    job = session.get(Job, job_id, with_for_update=True)
+    if job is None:
+        raise NotFound("There is no such job.")
+    return job
+
+
+def _get_leased(session: Session, job_id: str, attempt: int, lease: str) -> Job:
+    job = _get_job(session, job_id)
+    if (
+        job.status != JobStatus.RUNNING
+        or job.attempt != attempt
+        or not hmac.compare_digest(job.lease_hash or "", _hash(lease))
+    ):
+        raise Conflict(f"The lease of attempt {attempt} of job {job_id} is lost.")
+    return job
+
+
+def _hash(lease: str) -> str:
+    return hashlib.sha256(lease.encode()).hexdigest()
+
+
+def _note(session: Session, job: Job, message: Report) -> None:
+    job.phase = message.phase
+    job.step = message.step
+    job.total_steps = message.total_steps if message.total_steps is not None else job.total_steps
+    job.eta_seconds = message.eta_seconds
+    job.log_bytes = message.log_bytes
+    job.tracking_mode = message.tracking_mode or job.tracking_mode
+    job.tracking_url = message.tracking_url or job.tracking_url
+    if message.peak_memory_bytes is not None:
+        job.actual = job.actual | {"peak_memory_bytes": message.peak_memory_bytes}
+    _store_points(session, job, message)
+    _store_gpu_samples(session, job, message)
+
+
+def _store_points(session: Session, job: Job, message: Report) -> None:
+    """Points may come again or in pieces: the step decides, and a later value fills or replaces."""
+    merged: dict[int, dict[str, object]] = {}
+    for point in message.points:
+        values = point.model_dump(exclude_none=True)
+        merged[point.step] = merged.get(point.step, {}) | values
+    if not merged:
+        return
+    names = ("epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+    rows = [
+        {"job_id": job.id, "attempt": job.attempt, "step": step, "at": values["at"]}
+        | {name: values.get(name) for name in names}
+        for step, values in sorted(merged.items())
+    ]
+    statement = insert(MetricRow).values(rows)
+    kept = {name: func.coalesce(statement.excluded[name], getattr(MetricRow, name)) for name in names}
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["job_id", "step"],
+            set_=kept | {"attempt": statement.excluded.attempt, "at": statement.excluded.at},
+        )
+    )
+
+
+def _store_gpu_samples(session: Session, job: Job, message: Report) -> None:
+    if not message.devices:
+        return
+    now = utc_now()
+    rows = [
+        {
+            "job_id": job.id,
+            "at": now,
+            "device": device.uuid,
+            "utilization": device.utilization,
+            "memory_used_bytes": device.memory_used_bytes,
+            "power_watts": device.power_watts,
+        }
+        for device in message.devices
+    ]
+    session.execute(insert(GpuSample).values(rows).on_conflict_do_nothing())
+
+
+def _merge_actual(job: Job, message: FinalReport) -> dict[str, object]:
+    """Add this attempt's measurements to those of earlier ones."""
+    phases = dict(job.actual.get("phase_seconds", {}))
+    for phase, seconds in message.phase_seconds.items():
+        phases[phase] = round(phases.get(phase, 0.0) + seconds, 3)
+    actual = job.actual | {
+        "duration_seconds": round(job.actual.get("duration_seconds", 0.0) + message.run_seconds, 3),
+        "phase_seconds": phases,
+    }
+    if message.step_seconds_median is not None:
+        actual["step_seconds_median"] = message.step_seconds_median
+    return actual
+
+
+def _store_artifacts(session: Session, job: Job, message: FinalReport) -> None:
+    known = {row.name: row for row in session.scalars(select(Artifact).where(Artifact.job_id == job.id))}
+    for file in message.artifacts:
+        row = known.get(file.name)
+        if row is None:
+            row = Artifact(job_id=job.id, name=file.name)
+            session.add(row)
+            known[file.name] = row
+        row.attempt, row.size_bytes = job.attempt, file.size_bytes

@@ -1,0 +1,303 @@
+"""From what a person asks to a job that can run: checked whole, with its YAML and its estimate."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from backend import storage
+from backend.domain import llamafactory
+from backend.domain.arguments import build_defaults, check_arguments
+from backend.domain.errors import Invalid, NotFound, Problem
+from backend.domain.estimator import DatasetFacts, estimate_job
+from backend.domain.job import FINISHED, JobKind, JobStatus
+from backend.domain.model_facts import parse_model_facts
+from backend.domain.spec import EvaluateBody, PreparedJob, TrainBody, build_job_name, parse_adapter
+from backend.services import catalogue, jobs, nodes, swanlab_access
+from backend.settings import get_settings
+from backend.tables.base import utc_now
+from backend.tables.base_model import BaseModel
+from backend.tables.dataset import Dataset
+from backend.tables.job import Job
+from backend.tables.user import User
+
+_SAFE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Where a job's model and adapter lie, relative to the home, and how the tuned part was made."""
+
+    model: BaseModel
+    model_path: str
+    adapter_path: str | None
+    finetuning_type: str
+
+
+def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) -> PreparedJob:
+    """Check everything about `body` and return the job it makes; Invalid names every fault at once."""
+    problems: list[Problem] = []
+    weights = _find_weights(session, user, body, problems)
+    datasets = _find_datasets(session, user, body, weights, problems)
+    gpu_kind, gpu_count = _choose_devices(session, body, problems)
+    device = "cpu" if gpu_kind == "cpu" else "cuda"
+    kind = JobKind(body.kind)
+    stage = body.stage if isinstance(body, TrainBody) else "sft"
+    finetuning_type = body.finetuning_type if isinstance(body, TrainBody) else None
+    finetuning_type = finetuning_type or (weights.finetuning_type if weights else "lora")
+    args, argument_problems = check_arguments(
+        body.args,
+        kind=kind.value,
+        stage=stage,
+        finetuning_type=finetuning_type,
+        gpu_count=gpu_count,
+        device=device,
+        template=weights.model.template if weights else None,
+    )
+    problems += argument_problems
+    if problems or weights is None:
+        raise Invalid(problems)
+    defaults = build_defaults(kind=kind.value, stage=stage, finetuning_type=finetuning_type, device=device)
+    complete = defaults | args
+    stamp = utc_now().strftime("%Y%m%d%H%M%S%f")[:17]
+    name = body.name or build_job_name(weights.model.name, kind.value, stamp)
+    tracking = swanlab_access.choose_mode(session, user) if kind is JobKind.TRAIN else "off"
+    config = _build_config(body, weights, datasets, complete, stage, finetuning_type, tracking, name, device)
+    estimate = _estimate(
+        session, weights, datasets, complete, body, kind, stage, finetuning_type, gpu_kind, gpu_count
+    )
+    spec = body.model_dump(mode="json") | {
+        "model": weights.model.name,
+        "datasets": [dataset.name for dataset in datasets],
+        "stage": stage,
+        "finetuning_type": finetuning_type,
+        "args": complete,
+        "requested_args": body.args,
+        "resources": {"gpu_kind": gpu_kind, "gpu_count": gpu_count},
+        "name": name,
+    }
+    launch = {
+        "model_path": weights.model_path,
+        "adapter_path": weights.adapter_path,
+        "datasets": [_link(dataset) for dataset in datasets],
+        "tracking": tracking,
+    }
+    yaml = llamafactory.dump_yaml(config)
+    return PreparedJob(name, kind, spec, yaml, launch, estimate, gpu_kind, gpu_count, body.tier)
+
+
+# -- weights -----------------------------------------------------------------------------------------------
+
+
+def _find_weights(
+    session: Session, user: User, body: TrainBody | EvaluateBody, problems: list[Problem]
+) -> _Weights | None:
+    try:
+        if isinstance(body, EvaluateBody) and body.adapter is not None:
+            return _find_tuned_weights(session, user, body, body.adapter, problems)
+        if body.model is None:
+            problems.append(Problem(("model",), "name a model, or an adapter to evaluate"))
+            return None
+        model = catalogue.get_model(session, user, body.model)
+    except NotFound as error:
+        problems.append(Problem(("model",), error.detail))
+        return None
+    if not _is_present(model):
+        problems.append(
+            Problem(("model",), f"the files of {model.name!r} are gone; ask an administrator for them")
+        )
+    return _Weights(model, model.path, None, "lora")
+
+
+def _is_present(model: BaseModel) -> bool:
+    return (storage.get_home() / model.path / "config.json").is_file()
+
+
+def _find_tuned_weights(
+    session: Session, user: User, body: EvaluateBody, adapter: str, problems: list[Problem]
+) -> _Weights | None:
+    job_id, step = parse_adapter(adapter)
+    try:
+        job = jobs.get_job(session, user, job_id)
+    except NotFound:
+        problems.append(Problem(("adapter",), f"there is no job {job_id!r}"))
+        return None
+    if job.kind != JobKind.TRAIN:
+        problems.append(Problem(("adapter",), "this is not a train job; choose one that trained a model"))
+        return None
+    path = find_result_path(job, step)
+    if path is None:
+        problems.append(Problem(("adapter",), _explain_missing_result(job, step)))
+        return None
+    model = catalogue.get_model(session, user, job.spec["model"])
+    if body.model is not None and body.model not in (model.id, model.name):
+        problems.append(
+            Problem(
+                ("model",), f"the adapter was trained on {model.name!r}; leave model out or name that one"
+            )
+        )
+    finetuning_type = job.spec["finetuning_type"]
+    if finetuning_type == "lora":
+        return _Weights(model, model.path, path, finetuning_type)
+    return _Weights(model, path, None, finetuning_type)
+
+
+def find_result_path(job: Job, step: int | None) -> str | None:
+    """Return where a train job's result (or its checkpoint of `step`) lies, relative to the home."""
+    name = "output" if step is None else f"output/checkpoint-{step}"
+    if step is None and JobStatus(job.status) not in FINISHED:
+        return None
+    for attempt in range(job.attempt, 0, -1):
+        folder = storage.get_attempt_folder(job.id, attempt) / name
+        if any(folder.glob("adapter_model.safetensors")) or any(folder.glob("model*.safetensors")):
+            return str(folder.relative_to(storage.get_home()))
+    return None
+
+
+def _explain_missing_result(job: Job, step: int | None) -> str:
+    if step is not None:
+        return (
+            f"job {job.name!r} has no checkpoint-{step}; GET /api/v1/jobs/{job.id}/artifacts lists its files"
+        )
+    if JobStatus(job.status) not in FINISHED:
+        return f"job {job.name!r} is not finished; wait for it or name one of its checkpoints"
+    return f"job {job.name!r} left no trained model"
+
+
+# -- datasets ----------------------------------------------------------------------------------------------
+
+
+def _find_datasets(
+    session: Session,
+    user: User,
+    body: TrainBody | EvaluateBody,
+    weights: _Weights | None,
+    problems: list[Problem],
+) -> list[Dataset]:
+    found: list[Dataset] = []
+    for place, reference in enumerate(body.datasets):
+        loc = ("datasets", place)
+        try:
+            dataset = catalogue.get_dataset(session, user, reference)
+        except NotFound as error:
+            problems.append(Problem(loc, error.detail))
+            continue
+        if any(other.name == dataset.name for other in found):
+            problems.append(Problem(loc, f"{dataset.name!r} is named twice"))
+        fault = _find_dataset_fault(dataset, weights)
+        if fault:
+            problems.append(Problem(loc, fault))
+        found.append(dataset)
+    return found
+
+
+def _find_dataset_fault(dataset: Dataset, weights: _Weights | None) -> str | None:
+    if dataset.status != "ready" or not _SAFE_NAME.match(dataset.name):
+        return f"{dataset.name!r} is not ready ({dataset.status}); choose another or wait for its check"
+    if weights is not None:
+        missing = sorted(set(dataset.modalities) - set(weights.model.modalities))
+        if missing:
+            return (
+                f"{dataset.name!r} holds {', '.join(missing)} and {weights.model.name!r} "
+                f"(template {weights.model.template!r}) cannot read that; choose a model that does"
+            )
+    return catalogue.find_missing_media(dataset)
+
+
+def _link(dataset: Dataset) -> dict[str, Any]:
+    info = dataset.facts.get("dataset_info", {})
+    return {"name": dataset.name, "path": dataset.path, "dataset_info": info}
+
+
+# -- devices, config, estimate -----------------------------------------------------------------------------
+
+
+def _choose_devices(
+    session: Session, body: TrainBody | EvaluateBody, problems: list[Problem]
+) -> tuple[str, int]:
+    count = body.resources.gpu_count
+    largest = nodes.find_largest_gangs(session)
+    kind = body.resources.gpu_kind or max(largest, key=lambda name: largest[name], default="cpu")
+    if kind not in largest:
+        known = ", ".join(sorted(largest)) or "none: add a GPU machine first"
+        problems.append(Problem(("resources", "gpu_kind"), f"no node has {kind!r}; there is {known}"))
+    elif count > largest[kind]:
+        problems.append(
+            Problem(
+                ("resources", "gpu_count"),
+                f"no node has {count} of {kind!r}; the largest has {largest[kind]}",
+            )
+        )
+    return kind, count
+
+
+def _build_config(
+    body: TrainBody | EvaluateBody,
+    weights: _Weights,
+    datasets: list[Dataset],
+    args: dict[str, Any],
+    stage: str,
+    finetuning_type: str,
+    tracking: str,
+    name: str,
+    device: str,
+) -> dict[str, Any]:
+    with_media = [dataset for dataset in datasets if set(dataset.modalities) - {"text"}]
+    media_dir = None
+    if with_media:
+        media_dir = f"data/{datasets[0].name}" if len(datasets) == 1 else "data"
+    names = [dataset.name for dataset in datasets]
+    if isinstance(body, TrainBody):
+        return llamafactory.build_train_config(
+            args=args,
+            template=weights.model.template,
+            datasets=names,
+            stage=stage,
+            finetuning_type=finetuning_type,
+            tracking_mode=tracking,
+            run_name=name,
+            device=device,
+            media_dir=media_dir,
+        )
+    return llamafactory.build_evaluate_config(
+        args=args,
+        template=weights.model.template,
+        datasets=names,
+        finetuning_type=finetuning_type,
+        has_adapter=weights.adapter_path is not None,
+        device=device,
+        media_dir=media_dir,
+    )
+
+
+def _estimate(
+    session: Session,
+    weights: _Weights,
+    datasets: list[Dataset],
+    args: dict[str, Any],
+    body: TrainBody | EvaluateBody,
+    kind: JobKind,
+    stage: str,
+    finetuning_type: str,
+    gpu_kind: str,
+    gpu_count: int,
+) -> dict[str, Any]:
+    facts = weights.model.facts
+    available = nodes.count_devices(session, utc_now()).get(gpu_kind, {})
+    return estimate_job(
+        kind=kind.value,
+        stage=stage,
+        finetuning_type=finetuning_type,
+        args=args,
+        model=parse_model_facts(facts.get("config", {}), parameters=weights.model.parameters),
+        datasets=[DatasetFacts.parse(dataset.example_count, dataset.facts) for dataset in datasets],
+        gpu_kind=gpu_kind,
+        gpu_count=gpu_count,
+        memory_bytes=available.get("memory_bytes"),
+        tier=body.tier,
+        queue_seconds=jobs.estimate_queue_seconds(session, gpu_kind, gpu_count),
+        currency=get_settings().currency,
+    )
