@@ -1,0 +1,82 @@
+# Everything a person or CI does here; a fresh Debian 12 with Python 3.11 and make is enough.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON3 ?= python3
+TEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+
+UV := .tools/bin/uv
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+export UV_HTTP_TIMEOUT ?= 600
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+frontend_sources := $(shell find frontend -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null | sed 's/ /\\ /g')
+frontend_ready := $(if $(wildcard frontend/package.json),frontend/dist/.stamp)
+
+.PHONY: help setup demo up down test check format
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: .venv/.runtime $(frontend_ready) ## Install all that running needs
+demo: setup ## Start the platform, fine-tune and evaluate the demonstration, leave the platform running
+	@exec $(BIN)/tuneforge up --demo
+up: setup ## Start the platform here, until Ctrl-C
+	@exec $(BIN)/tuneforge up
+down: ## Stop the platform that runs in the background
+	@if [ -x $(BIN)/tuneforge ]; then exec $(BIN)/tuneforge down; else echo "Nothing is installed here, so nothing runs."; fi
+
+test: .venv/.dev $(frontend_ready) .tools/bin/chromium ## Set up what tests need and run them all
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --durations 15 $(PYTEST_ARGS)
+
+check: .venv/.dev $(if $(frontend_ready),frontend/node_modules/.stamp) ## Formatting, lint, types, floors, templates
+	$(UV) lock --check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/mypy
+ifneq ($(shell grep -F '[tool.importlinter]' pyproject.toml),)
+	$(BIN)/lint-imports
+endif
+ifneq ($(wildcard frontend/templates),)
+	$(BIN)/djlint --check --lint --quiet frontend/templates
+endif
+ifneq ($(wildcard frontend/tsconfig.json),)
+	cd frontend && ./node_modules/.bin/tsc --noEmit
+endif
+
+format: .venv/.dev ## Format the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+# --- what the above stand on: each is made once, and again when what it is made from changes ---
+
+$(UV): scripts/bootstrap_uv.py
+	$(PYTHON3) scripts/bootstrap_uv.py
+
+.venv/.runtime: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --inexact --all-extras --no-dev
+	touch $@
+
+.venv/.dev: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --inexact --all-extras --group dev
+	touch .venv/.runtime $@
+
+.tools/bin/npm: scripts/bootstrap_node.sh scripts/node-requirements.txt | $(UV)
+	scripts/bootstrap_node.sh
+
+frontend/node_modules/.stamp: frontend/package.json frontend/package-lock.json | .tools/bin/npm
+	cd frontend && npm ci --no-audit --no-fund
+	touch $@
+
+frontend/dist/.stamp: frontend/node_modules/.stamp $(frontend_sources)
+	cd frontend && npm run build
+	touch $@
+
+.tools/bin/chromium: scripts/install_chromium.sh
+	scripts/install_chromium.sh
