@@ -180,3 +180,15 @@ def read_predictions(job_id: str, attempt: int, offset: int, limit: int) -> list
         return []
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in itertools.islice(lines, offset, offset + limit)]
+
+
+@lru_cache(maxsize=256)
+def _count_lines(path: str, mtime_ns: int) -> int:
+    with Path(path).open("rb") as lines:
+        return sum(1 for line in lines if line.strip())
+
+
+def count_predictions(job_id: str, attempt: int) -> int:
+    """Return how many predictions an evaluate job made."""
+    path = get_attempt_folder(job_id, attempt) / "output" / "generated_predictions.jsonl"
+    return _count_lines(str(path), path.stat().st_mtime_ns) if path.is_file() else 0

@@ -40,3 +40,8 @@ def charge_attempt(session: Session, job: Job, seconds: float) -> None:
     if owner is not None:
         owner.balance_e4 -= amount
     session.flush()
+
+
+def get_currency() -> str:
+    """Return the currency this installation counts in."""
+    return get_settings().currency

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from backend import queue, storage
@@ -136,10 +136,11 @@ def list_points(session: Session, job_id: str, after_step: int, limit: int = 20_
     return session.scalars(query.order_by(MetricRow.step).limit(limit)).all()
 
 
-def list_points_since(session: Session, job_id: str, since: datetime) -> Sequence[MetricRow]:
-    """Return the points measured after `since`, in order: also those of a later attempt that steps back."""
-    query = select(MetricRow).where(MetricRow.job_id == job_id, MetricRow.at > since)
-    return session.scalars(query.order_by(MetricRow.at, MetricRow.step).limit(20_000)).all()
+def list_points_noted(session: Session, job_id: str, since: datetime, step: int) -> Sequence[MetricRow]:
+    """Return the points that reached us after the one of (`since`, `step`), as they came."""
+    after = tuple_(MetricRow.noted_at, MetricRow.step) > (since, step)
+    query = select(MetricRow).where(MetricRow.job_id == job_id, after)
+    return session.scalars(query.order_by(MetricRow.noted_at, MetricRow.step).limit(20_000)).all()
 
 
 def list_gpu_samples(session: Session, job: Job) -> Sequence[GpuSample]:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from backend import queue
 from backend.domain.errors import NotFound
 from backend.domain.job import ACTIVE, JobStatus
 from backend.domain.protocol import AttemptKey, Heartbeat, HeartbeatReply, Registration
@@ -33,6 +34,11 @@ def register(session: Session, message: Registration) -> Node:
     node.seen_at = utc_now()
     session.flush()
     return node
+
+
+def get_queue(node_name: str) -> str:
+    """Return the name of the queue on which a node's doorbell rings."""
+    return queue.get_node_queue(node_name)
 
 
 def beat(session: Session, message: Heartbeat) -> HeartbeatReply:
@@ -129,3 +135,26 @@ def find_largest_gangs(session: Session) -> dict[str, int]:
         for kind, count in Counter(device["kind"] for device in node.devices).items():
             largest[kind] = max(largest.get(kind, 0), count)
     return largest
+
+
+def find_name(session: Session, node_id: str | None) -> str | None:
+    """Return a node's name."""
+    node = session.get(Node, node_id) if node_id else None
+    return node.name if node else None
+
+
+def count_present_devices(session: Session) -> dict[str, dict[str, Any]]:
+    """Return `count_devices` as of now."""
+    return count_devices(session, utc_now())
+
+
+def count_online(session: Session) -> int:
+    """Return how many nodes are online."""
+    now = utc_now()
+    return sum(derive_status(node, now) == "online" for node in list_nodes(session))
+
+
+def list_with_use(session: Session) -> list[tuple[Node, str, set[str]]]:
+    """Return every node with its status and its devices in use."""
+    now, busy = utc_now(), list_busy_devices(session)
+    return [(node, derive_status(node, now), busy.get(node.id, set())) for node in list_nodes(session)]

@@ -7,8 +7,8 @@ import hmac
 import secrets
 from datetime import timedelta
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 
 from backend.domain.errors import Conflict, NotFound
@@ -178,8 +178,9 @@ def _store_points(session: Session, job: Job, message: Report) -> None:
     if not merged:
         return
     names = ("epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+    now = utc_now()
     rows = [
-        {"job_id": job.id, "attempt": job.attempt, "step": step, "at": values["at"]}
+        {"job_id": job.id, "attempt": job.attempt, "step": step, "at": values["at"], "noted_at": now}
         | {name: values.get(name) for name in names}
         for step, values in sorted(merged.items())
     ]
@@ -188,9 +189,20 @@ def _store_points(session: Session, job: Job, message: Report) -> None:
     session.execute(
         statement.on_conflict_do_update(
             index_elements=["job_id", "step"],
-            set_=kept | {"attempt": statement.excluded.attempt, "at": statement.excluded.at},
+            set_=kept | {name: statement.excluded[name] for name in ("attempt", "at", "noted_at")},
+            where=_differs(statement, names),
         )
     )
+
+
+def _differs(statement: Insert, names: tuple[str, ...]) -> ColumnElement[bool]:
+    """A point sent again unchanged is not noted anew, so that streams do not show it twice."""
+    changed = [
+        statement.excluded[name].is_not(None)
+        & statement.excluded[name].is_distinct_from(getattr(MetricRow, name))
+        for name in names
+    ]
+    return or_(statement.excluded.attempt != MetricRow.attempt, *changed)
 
 
 def _store_gpu_samples(session: Session, job: Job, message: Report) -> None:

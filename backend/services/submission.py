@@ -220,7 +220,7 @@ def _choose_devices(
 ) -> tuple[str, int]:
     count = body.resources.gpu_count
     largest = nodes.find_largest_gangs(session)
-    kind = body.resources.gpu_kind or max(largest, key=lambda name: largest[name], default="cpu")
+    kind = body.resources.gpu_kind or choose_gpu_kind(session)
     if kind not in largest:
         known = ", ".join(sorted(largest)) or "none: add a GPU machine first"
         problems.append(Problem(("resources", "gpu_kind"), f"no node has {kind!r}; there is {known}"))
@@ -232,6 +232,12 @@ def _choose_devices(
             )
         )
     return kind, count
+
+
+def choose_gpu_kind(session: Session) -> str:
+    """Return the GPU kind of a job that names none: the one of which a node has most, GPUs before CPUs."""
+    largest = nodes.find_largest_gangs(session)
+    return max(largest, key=lambda kind: (kind != "cpu", largest[kind]), default="cpu")
 
 
 def _build_config(

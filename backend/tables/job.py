@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from backend.tables.base import Base, Identified
+from backend.tables.base import Base, Identified, utc_now
 from backend.tables.user import User
 
 
@@ -100,6 +100,9 @@ class MetricRow(Base):
     grad_norm: Mapped[float | None]
     tokens_per_second: Mapped[float | None]
     at: Mapped[datetime]
+    noted_at: Mapped[datetime] = mapped_column(default=utc_now, doc="when it reached us: what streams resume by")
+
+    __table_args__ = (Index("ix_metric_points_noted", "job_id", "noted_at"),)
 
 
 class GpuSample(Base):

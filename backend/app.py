@@ -1,0 +1,62 @@
+"""The web process: REST, pages, event streams and the nodes' door in one FastAPI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from backend.board import BoardKeeper
+from backend.database import transaction
+from backend.services import catalogue, users
+from backend.settings import get_settings, read_or_make_secret
+from backend.web.api import build_api_router, health
+from backend.web.api.stream import Broadcaster
+from backend.web.errors import install_error_handlers
+from backend.web.internal import router as internal_router
+from backend.web.pages import install_pages
+from backend.web.security import install_security
+
+
+def prepare() -> None:
+    """Make sure that the administrator exists and that what lies in the home is known."""
+    settings = get_settings()
+    password = settings.admin_password or read_or_make_secret("admin_password")
+    with transaction() as session:
+        users.ensure_admin(session, password)
+        catalogue.discover(session)
+
+
+@asynccontextmanager
+async def _live(app: FastAPI) -> AsyncIterator[None]:
+    prepare()
+    app.state.broadcaster = Broadcaster()
+    app.state.board_keeper = BoardKeeper(get_settings().run_dir / "boards")
+    try:
+        yield
+    finally:
+        app.state.broadcaster.close()
+        await app.state.board_keeper.close()
+
+
+def build_app() -> FastAPI:
+    """Return the application with every route, in one place."""
+    app = FastAPI(
+        title="Tuneforge",
+        version="1",
+        lifespan=_live,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    install_error_handlers(app)
+    install_security(app)
+    app.include_router(health.router)
+    app.include_router(build_api_router())
+    app.include_router(internal_router)
+    install_pages(app)
+    return app
+
+
+app = build_app()

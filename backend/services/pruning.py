@@ -1,0 +1,28 @@
+"""Dropping rows that have served their time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from backend.tables.base import utc_now
+from backend.tables.idempotency import IdempotencyKey
+from backend.tables.user import FailedLogin
+from backend.tables.user import Session as BrowserSession
+
+IDEMPOTENCY_DAYS = 7
+FAILED_LOGIN_DAYS = 1
+
+
+def prune(session: Session) -> None:
+    """Drop expired sessions, old failed log-ins and old idempotency keys."""
+    now = utc_now()
+    session.execute(delete(BrowserSession).where(BrowserSession.expires_at < now))
+    session.execute(
+        delete(FailedLogin).where(FailedLogin.created_at < now - timedelta(days=FAILED_LOGIN_DAYS))
+    )
+    session.execute(
+        delete(IdempotencyKey).where(IdempotencyKey.created_at < now - timedelta(days=IDEMPOTENCY_DAYS))
+    )

@@ -1,0 +1,161 @@
+"""What jobs leave to read: logs, predictions, artifacts, and comparisons of several jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from backend import storage
+from backend.domain.errors import Conflict, Invalid, NotFound, Problem
+from backend.domain.job import FINISHED, JobKind, JobStatus
+from backend.domain.spec import clean_prompt
+from backend.services import catalogue, jobs
+from backend.tables.artifact import Artifact
+from backend.tables.dataset import Dataset
+from backend.tables.job import Job
+from backend.tables.user import User
+
+MAX_COMPARED = 8
+
+
+def read_log(job: Job, offset: int, limit: int) -> tuple[bytes, int, bool]:
+    """Return bytes of the log from `offset`, the next offset, and whether nothing can follow."""
+    data = storage.read_log(job.id, offset, limit)
+    finished = JobStatus(job.status) in FINISHED
+    if finished and not data and offset < storage.measure_log(job.id):
+        # The log of a finished job may end in half a character; it is given as it is.
+        data = storage.read_log(job.id, offset, limit, whole_characters=False)
+    following = offset + len(data)
+    return data, following, finished and following >= storage.measure_log(job.id)
+
+
+def list_predictions(job: Job, offset: int, limit: int) -> list[dict[str, str]]:
+    """Return predictions of an evaluate job, in the order of its dataset."""
+    if job.kind != JobKind.EVALUATE:
+        raise Conflict("Only evaluate jobs make predictions.")
+    rows = storage.read_predictions(job.id, job.attempt, offset, limit)
+    return [{name: str(row.get(name, "")) for name in ("prompt", "predict", "label")} for row in rows]
+
+
+def get_artifact_path(session: Session, job: Job, name: str) -> Path:
+    """Return where a file of the job lies; only files it registered can be had."""
+    row = session.get(Artifact, (job.id, name))
+    if row is None:
+        raise NotFound("This job has no such file.")
+    path = storage.resolve(storage.get_attempt_folder(job.id, row.attempt) / "output", name)
+    if not path.is_file():
+        raise NotFound("This file is gone.")
+    return path
+
+
+def compare(session: Session, user: User, job_ids: Sequence[str], offset: int, limit: int) -> dict[str, Any]:
+    """Lay jobs of one kind side by side: evaluations with their rows, train jobs with their curves."""
+    if not 1 <= len(job_ids) <= MAX_COMPARED or len(set(job_ids)) != len(job_ids):
+        raise Invalid(
+            [Problem(("query", "jobs"), f"name 1 to {MAX_COMPARED} different jobs, joined by commas")]
+        )
+    compared = [jobs.get_job(session, user, job_id) for job_id in job_ids]
+    kinds = {job.kind for job in compared}
+    if len(kinds) > 1:
+        raise Invalid([Problem(("query", "jobs"), "compare evaluations with each other, or train jobs")])
+    if kinds == {JobKind.EVALUATE.value}:
+        return _compare_evaluations(session, user, compared, offset, limit)
+    return _compare_training(session, compared)
+
+
+def _compare_evaluations(
+    session: Session, user: User, compared: list[Job], offset: int, limit: int
+) -> dict[str, Any]:
+    predictions = [list_predictions(job, offset, limit + 1) for job in compared]
+    longest = max((len(rows) for rows in predictions), default=0)
+    sources = _list_source_rows(session, user, compared, offset, limit)
+    rows = []
+    for place in range(min(longest, limit)):
+        present = [row[place] if place < len(row) else None for row in predictions]
+        first = next(row for row in present if row is not None)
+        source = sources[place] if place < len(sources) else {}
+        rows.append(
+            {
+                "index": offset + place,
+                "prompt": source.get("prompt") or clean_prompt(first["prompt"]),
+                "label": first["label"],
+                "images": source.get("images", []),
+                "predictions": [row["predict"] if row else None for row in present],
+            }
+        )
+    summaries = [_summarize(job) for job in compared]
+    return {"jobs": summaries, "rows": rows, "has_more": longest > limit}
+
+
+def _summarize(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "name": job.name,
+        "metrics": job.results,
+        "model": job.spec["model"],
+        "adapter": job.spec.get("adapter"),
+        "datasets": job.spec["datasets"],
+    }
+
+
+def _list_source_rows(
+    session: Session, user: User, compared: list[Job], offset: int, limit: int
+) -> list[dict[str, Any]]:
+    """Return the datasets' own rows behind the predictions, when all jobs predicted the same one dataset.
+
+    LLaMA-Factory predicts a dataset's rows in order; with several datasets or a cut they may not line up,
+    and then no pictures are shown rather than wrong ones.
+    """
+    names = {tuple(job.spec["datasets"]) for job in compared}
+    if len(names) != 1 or len(only := next(iter(names))) != 1:
+        return []
+    try:
+        dataset = catalogue.get_dataset(session, user, only[0])
+        rows, total = catalogue.list_rows(dataset, offset, limit)
+    except NotFound:
+        return []
+    expected = min(total, *(int(job.spec["args"].get("max_samples") or total) for job in compared))
+    if any(storage.count_predictions(job.id, job.attempt) != expected for job in compared):
+        return []
+    return [
+        {"prompt": _get_question(row), "images": [build_media_url(dataset, image) for image in row["images"]]}
+        for row in rows
+    ]
+
+
+def _get_question(row: dict[str, Any]) -> str:
+    questions = [message["content"] for message in row["messages"] if message["role"] == "user"]
+    return str(questions[-1]).replace("<image>", "").strip() if questions else ""
+
+
+def build_media_url(dataset: Dataset, name: str) -> str:
+    """Return where a browser gets a picture of a dataset."""
+    return f"/api/v1/datasets/{dataset.id}/media/{name}"
+
+
+def _compare_training(session: Session, compared: list[Job]) -> dict[str, Any]:
+    summaries = []
+    for job in compared:
+        spec_args = [other.spec["args"] for other in compared]
+        changed = {
+            name: job.spec["args"].get(name)
+            for name in sorted(set().union(*spec_args))
+            if len({repr(args.get(name)) for args in spec_args}) > 1
+        }
+        started, finished = job.started_at, job.finished_at
+        duration = (finished - started) / timedelta(seconds=1) if started and finished else None
+        summaries.append(
+            _summarize(job) | {"changed_args": changed, "cost_e4": job.cost_e4, "duration_seconds": duration}
+        )
+    curves = {
+        job.id: [
+            {"step": point.step, "loss": point.loss, "eval_loss": point.eval_loss}
+            for point in jobs.list_points(session, job.id, -1)
+        ]
+        for job in compared
+    }
+    return {"jobs": summaries, "curves": curves}

@@ -1,0 +1,1 @@
+"""HTTP: the REST interface, the pages and the nodes' door."""

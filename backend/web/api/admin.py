@@ -1,0 +1,81 @@
+"""What only administrators see: nodes, users and everybody's jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+
+from backend.domain.spec import Body
+from backend.services import jobs, nodes, users
+from backend.services.jobs import JobFilter
+from backend.web.api import shapes
+from backend.web.deps import Administrator, DatabaseSession
+
+router = APIRouter(prefix="/admin", tags=["admin"])
+
+
+@router.get("/nodes")
+def list_nodes(user: Administrator, session: DatabaseSession) -> dict[str, Any]:
+    """Return all nodes with their devices."""
+    found = [shapes.show_node(node, status, busy) for node, status, busy in nodes.list_with_use(session)]
+    return {"data": found, "has_more": False, "next": None}
+
+
+class NodeChange(Body):
+    """A draining node takes no new jobs."""
+
+    status: Literal["online", "draining"]
+
+
+@router.patch("/nodes/{node_id}")
+def change_node(
+    node_id: Annotated[str, Path(max_length=80)],
+    body: NodeChange,
+    user: Administrator,
+    session: DatabaseSession,
+) -> dict[str, Any]:
+    """Drain a node, or return it."""
+    nodes.set_draining(session, node_id, body.status == "draining")
+    return next(
+        shapes.show_node(node, status, busy)
+        for node, status, busy in nodes.list_with_use(session)
+        if node_id in (node.id, node.name)
+    )
+
+
+@router.get("/users")
+def list_users(user: Administrator, session: DatabaseSession) -> dict[str, Any]:
+    """Return all users."""
+    found = [
+        {
+            "id": other.id,
+            "username": other.username,
+            "role": other.role,
+            "is_active": other.is_active,
+            "created_at": shapes.show_time(other.created_at),
+        }
+        for other in users.list_users(session)
+    ]
+    return {"data": found, "has_more": False, "next": None}
+
+
+@router.get("/jobs")
+def list_jobs(
+    user: Administrator,
+    session: DatabaseSession,
+    kind: Annotated[str | None, Query(max_length=20)] = None,
+    status: Annotated[str | None, Query(max_length=100)] = None,
+    q: Annotated[str | None, Query(max_length=200)] = None,
+    after: Annotated[str | None, Query(max_length=40)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> dict[str, Any]:
+    """Return everybody's jobs, newest first."""
+    wanted = JobFilter(kind, tuple(status.split(",")) if status else (), q, owned_only=False)
+    found, has_more = jobs.list_jobs(session, user, wanted, after=after, limit=limit)
+    return {
+        "data": [shapes.show_job(job, node_name=nodes.find_name(session, job.node_id)) for job in found],
+        "has_more": has_more,
+        "next": found[-1].id if has_more else None,
+        "counts": jobs.count_jobs(session, user, wanted),
+    }

@@ -1,0 +1,122 @@
+"""Base models, datasets, resources, and what arguments there are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import FileResponse
+
+from backend.domain import arguments, pricing
+from backend.domain.gpu_kinds import describe_gpu_kind
+from backend.services import billing, catalogue, jobs, nodes, submission
+from backend.web.api import shapes
+from backend.web.deps import DatabaseSession, SignedIn
+
+router = APIRouter(tags=["catalogue"])
+
+Reference = Annotated[str, Path(max_length=200)]
+
+
+@router.get("/models")
+def list_models(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Return the models the asker may use."""
+    found = [shapes.show_model(model) for model in catalogue.list_models(session, user)]
+    return {"data": found, "has_more": False, "next": None}
+
+
+@router.get("/models/{reference}")
+def get_model(reference: Reference, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Return one model."""
+    return shapes.show_model(catalogue.get_model(session, user, reference))
+
+
+@router.get("/datasets")
+def list_datasets(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Return the datasets the asker may use."""
+    found = [shapes.show_dataset(dataset) for dataset in catalogue.list_datasets(session, user)]
+    return {"data": found, "has_more": False, "next": None}
+
+
+@router.get("/datasets/{reference}")
+def get_dataset(reference: Reference, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Return one dataset."""
+    return shapes.show_dataset(catalogue.get_dataset(session, user, reference))
+
+
+@router.get("/datasets/{reference}/rows")
+def list_rows(
+    reference: Reference,
+    user: SignedIn,
+    session: DatabaseSession,
+    offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> dict[str, Any]:
+    """Return rows as conversations."""
+    dataset = catalogue.get_dataset(session, user, reference)
+    rows, total = catalogue.list_rows(dataset, offset, limit)
+    return {
+        "data": shapes.show_rows(dataset, rows),
+        "total": total,
+        "has_more": offset + len(rows) < total,
+    }
+
+
+@router.get("/datasets/{reference}/report")
+def get_report(reference: Reference, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Return what a look at the whole dataset found."""
+    dataset = catalogue.get_dataset(session, user, reference)
+    fault = catalogue.find_missing_media(dataset)
+    findings = [{"code": "missing_media", "detail": fault}] if fault else []
+    return {"id": dataset.id, "example_count": dataset.example_count, "findings": findings}
+
+
+@router.get("/datasets/{reference}/media/{name:path}")
+def get_media(reference: Reference, name: str, user: SignedIn, session: DatabaseSession) -> FileResponse:
+    """Return a picture of a dataset."""
+    dataset = catalogue.get_dataset(session, user, reference)
+    path = catalogue.get_media_path(dataset, name)
+    headers = {"Content-Security-Policy": "sandbox", "Cache-Control": "private, max-age=3600"}
+    return FileResponse(path, headers=headers)
+
+
+@router.get("/resources")
+def list_resources(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Return GPU kinds with what is free, the tiers, and how many nodes are online."""
+    kinds = []
+    for kind_id, counted in sorted(nodes.count_present_devices(session).items()):
+        kind = describe_gpu_kind(kind_id, counted["memory_bytes"])
+        price = pricing.format_money(kind.price_per_hour_e4, billing.get_currency())
+        kinds.append({"id": kind_id, "price_per_hour": price, **counted, "name": kind.name})
+    waiting = {kind["id"]: jobs.estimate_queue_seconds(session, kind["id"], 1) for kind in kinds}
+    longest = max(waiting.values(), default=0.0)
+    return {
+        "gpu_kinds": kinds,
+        "tiers": [tier | {"queue_seconds": longest} for tier in pricing.list_tiers()],
+        "nodes_online": nodes.count_online(session),
+    }
+
+
+@router.get("/defaults")
+def get_defaults(
+    user: SignedIn,
+    session: DatabaseSession,
+    model: Annotated[str | None, Query(max_length=200)] = None,
+    kind: Literal["train", "evaluate"] = "train",
+    stage: Literal["sft"] = "sft",
+    finetuning_type: Literal["lora", "freeze", "full"] = "lora",
+    gpu_kind: Annotated[str | None, Query(max_length=64)] = None,
+) -> dict[str, Any]:
+    """Return what `args` leaves out takes."""
+    if model is not None:
+        catalogue.get_model(session, user, model)
+    kind_id = gpu_kind or submission.choose_gpu_kind(session)
+    device = "cpu" if kind_id == "cpu" else "cuda"
+    values = arguments.build_defaults(kind=kind, stage=stage, finetuning_type=finetuning_type, device=device)
+    return {"args": values}
+
+
+@router.get("/arguments")
+def list_arguments(user: SignedIn) -> dict[str, Any]:
+    """Return every training argument that may be set, with type, choices, default and help."""
+    return {"data": arguments.list_arguments(), "has_more": False, "next": None}

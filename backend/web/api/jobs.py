@@ -1,0 +1,241 @@
+"""Jobs: submit, list, read, stop, resume, rename, delete."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import FileResponse
+
+from backend.domain.spec import Body, JobBody, JobName
+from backend.services import dispatch, idempotency, jobs, nodes, results, submission
+from backend.services.jobs import JobFilter
+from backend.tables.job import Job
+from backend.web.api import shapes
+from backend.web.deps import DatabaseSession, SignedIn
+
+router = APIRouter(tags=["jobs"])
+
+JobId = Annotated[str, Path(pattern=r"^[a-z0-9]{8,40}$")]
+Limit = Annotated[int, Query(ge=1, le=100)]
+Offset = Annotated[int, Query(ge=0, le=2**53)]
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+
+
+def _show(session: DatabaseSession, job: Job) -> dict[str, Any]:
+    position = dispatch.find_queue_position(session, job)
+    return shapes.show_job(job, queue_position=position, node_name=nodes.find_name(session, job.node_id))
+
+
+@router.post("/jobs", status_code=201)
+def submit_job(
+    body: JobBody, user: SignedIn, session: DatabaseSession, response: Response, key: Key = None
+) -> dict[str, Any]:
+    """Check a job whole and queue it."""
+
+    def create() -> str:
+        return jobs.submit(session, user, submission.prepare_job(session, user, body)).id
+
+    job_id = idempotency.create_once(session, user.id, key, "jobs", body.model_dump_json(), create)
+    response.headers["Location"] = f"/api/v1/jobs/{job_id}"
+    return _show(session, jobs.get_job(session, user, job_id))
+
+
+@router.post("/estimates")
+def estimate(body: JobBody, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Say what a job would take, without queuing it."""
+    return submission.prepare_job(session, user, body).estimate
+
+
+@router.post("/configs")
+def preview_config(body: JobBody, user: SignedIn, session: DatabaseSession) -> Response:
+    """Return the YAML that a job would run."""
+    return Response(submission.prepare_job(session, user, body).config_yaml, media_type="text/yaml")
+
+
+@router.get("/jobs")
+def list_jobs(
+    user: SignedIn,
+    session: DatabaseSession,
+    kind: Annotated[str | None, Query(max_length=20)] = None,
+    status: Annotated[str | None, Query(max_length=100)] = None,
+    q: Annotated[str | None, Query(max_length=200)] = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    sort: Literal["created_at", "-created_at"] = "-created_at",
+    after: Annotated[str | None, Query(max_length=40)] = None,
+    limit: Limit = 20,
+) -> dict[str, Any]:
+    """Return the asker's jobs, newest first, and how many stand in each status."""
+    statuses = tuple(status.split(",")) if status else ()
+    wanted = JobFilter(kind, statuses, q, created_after, created_before)
+    found, has_more = jobs.list_jobs(session, user, wanted, sort=sort, after=after, limit=limit)
+    return {
+        "data": [_show(session, job) for job in found],
+        "has_more": has_more,
+        "next": found[-1].id if has_more else None,
+        "counts": jobs.count_jobs(session, user, wanted),
+    }
+
+
+@router.get("/jobs/{job_id}")
+def get_job(job_id: JobId, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Return one job."""
+    return _show(session, jobs.get_job(session, user, job_id))
+
+
+class JobChange(Body):
+    """What of a job can be changed."""
+
+    name: JobName
+
+
+@router.patch("/jobs/{job_id}")
+def rename_job(job_id: JobId, body: JobChange, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Give a job another name."""
+    return _show(session, jobs.rename(session, user, job_id, body.name))
+
+
+@router.delete("/jobs/{job_id}", status_code=204)
+def delete_job(job_id: JobId, user: SignedIn, session: DatabaseSession) -> None:
+    """Delete a finished job and its files."""
+    jobs.delete(session, user, job_id)
+
+
+class StopBody(Body):
+    """`keep` says that what is trained so far shall be kept; the platform always keeps it."""
+
+    keep: Literal[True] = True
+
+
+@router.post("/jobs/{job_id}/stop", status_code=202)
+def stop_job(
+    job_id: JobId, user: SignedIn, session: DatabaseSession, body: StopBody | None = None
+) -> dict[str, Any]:
+    """Ask a job to stop; it keeps what is trained."""
+    return _show(session, jobs.stop(session, user, job_id))
+
+
+@router.post("/jobs/{job_id}/resume", status_code=202)
+def resume_job(job_id: JobId, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Let a cancelled or failed job go on from its last checkpoint."""
+    return _show(session, jobs.resume(session, user, job_id))
+
+
+@router.get("/jobs/{job_id}/config")
+def get_config(job_id: JobId, user: SignedIn, session: DatabaseSession) -> Response:
+    """Return the YAML that LLaMA-Factory is given."""
+    return Response(jobs.get_job(session, user, job_id).config_yaml, media_type="text/yaml")
+
+
+@router.get("/jobs/{job_id}/events")
+def list_events(job_id: JobId, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Return the job's moves."""
+    job = jobs.get_job(session, user, job_id)
+    events = [shapes.show_event(event) for event in jobs.list_events(session, job)]
+    return {"data": events, "has_more": False, "next": None}
+
+
+@router.get("/jobs/{job_id}/logs")
+def read_log(
+    job_id: JobId,
+    user: SignedIn,
+    session: DatabaseSession,
+    offset: Offset = 0,
+    limit: Annotated[int, Query(ge=1, le=8 << 20)] = 1 << 20,
+) -> Response:
+    """Return bytes of the log."""
+    job = jobs.get_job(session, user, job_id)
+    data, following, complete = results.read_log(job, offset, limit)
+    headers = {"X-Log-Next-Offset": str(following), "X-Log-Complete": "true" if complete else "false"}
+    return Response(data, media_type="text/plain; charset=utf-8", headers=headers)
+
+
+@router.get("/jobs/{job_id}/metrics")
+def list_metrics(
+    job_id: JobId,
+    user: SignedIn,
+    session: DatabaseSession,
+    after_step: Annotated[int, Query(ge=-1, le=2**31 - 1)] = -1,
+) -> dict[str, Any]:
+    """Return the job's metric points above a step."""
+    job = jobs.get_job(session, user, job_id)
+    return {"points": [shapes.show_point(point) for point in jobs.list_points(session, job.id, after_step)]}
+
+
+@router.get("/jobs/{job_id}/metrics/gpu")
+def list_gpu_samples(job_id: JobId, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Return use, memory and power of the job's devices."""
+    job = jobs.get_job(session, user, job_id)
+    samples = [
+        {
+            "at": shapes.show_time(sample.at),
+            "device": sample.device,
+            "utilization": sample.utilization,
+            "memory_used_bytes": sample.memory_used_bytes,
+            "power_watts": sample.power_watts,
+        }
+        for sample in jobs.list_gpu_samples(session, job)
+    ]
+    return {"points": samples}
+
+
+@router.get("/jobs/{job_id}/results")
+def get_results(job_id: JobId, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Return the results as LLaMA-Factory names them."""
+    return jobs.get_job(session, user, job_id).results
+
+
+@router.get("/jobs/{job_id}/predictions")
+def list_predictions(
+    job_id: JobId, user: SignedIn, session: DatabaseSession, offset: Offset = 0, limit: Limit = 20
+) -> dict[str, Any]:
+    """Return an evaluate job's predictions."""
+    job = jobs.get_job(session, user, job_id)
+    rows = results.list_predictions(job, offset, limit + 1)
+    return {"data": rows[:limit], "has_more": len(rows) > limit}
+
+
+@router.get("/jobs/{job_id}/artifacts")
+def list_artifacts(job_id: JobId, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Return the job's files."""
+    job = jobs.get_job(session, user, job_id)
+    files = [
+        {
+            "name": file.name,
+            "size_bytes": file.size_bytes,
+            "attempt": file.attempt,
+            "url": f"/api/v1/jobs/{job.id}/artifacts/{file.name}",
+        }
+        for file in jobs.list_artifacts(session, job)
+    ]
+    return {"data": files, "has_more": False, "next": None}
+
+
+@router.get("/jobs/{job_id}/artifacts/{name:path}")
+def get_artifact(job_id: JobId, name: str, user: SignedIn, session: DatabaseSession) -> FileResponse:
+    """Stream one file; `Range` is understood."""
+    job = jobs.get_job(session, user, job_id)
+    path = results.get_artifact_path(session, job, name)
+    return FileResponse(
+        path,
+        media_type="application/octet-stream",
+        filename=path.name,
+        headers={"Content-Security-Policy": "sandbox"},
+    )
+
+
+@router.get("/compare")
+def compare_jobs(
+    user: SignedIn,
+    session: DatabaseSession,
+    jobs_wanted: Annotated[str, Query(alias="jobs", min_length=1, max_length=400)],
+    offset: Offset = 0,
+    limit: Limit = 20,
+) -> dict[str, Any]:
+    """Lay jobs of one kind side by side."""
+    compared = results.compare(
+        session, user, [part for part in jobs_wanted.split(",") if part], offset, limit
+    )
+    return shapes.show_comparison(compared)
