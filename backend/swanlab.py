@@ -101,7 +101,7 @@ def check_key(
     The call is the one the client itself logs in with: `POST {host}/api/login/api_key`, the key in the header
     `authorization`. 401 and 403 reject; whatever else is not a log-in, silence included, is `unreachable`, as
     it says nothing about the key. No redirect is followed, so the key goes to this host only.
-    Raises Invalid when `host` or `web_host` (where its pages are; not asked) is no address, and for nothing else.
+    Raises Invalid when `host` or `web_host` (where its pages are; not asked) is no address.
     """
     normalize_host(web_host, "web_host")
     if not is_key(api_key):
@@ -192,8 +192,8 @@ async def _ask(host: str, api_key: str, allow_private_hosts: bool) -> KeyCheck:
         parts = urlsplit(host)
         headers["host"], extensions["sni_hostname"] = parts.netloc, parts.hostname or ""
         url = url.replace(parts.netloc, f"{address}:{parts.port}" if parts.port else address, 1)
-    # The caller bounds the whole, so that an answer in drops is bounded too.
-    client = httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=allow_private_hosts)
+    # The caller bounds the whole: this timeout is per read, and an answer could come in drops.
+    client = httpx.AsyncClient(timeout=CHECK_SECONDS, follow_redirects=False, trust_env=allow_private_hosts)
     async with client, client.stream("POST", url, headers=headers, extensions=extensions) as response:
         if response.status_code == 401:
             return _conclude("rejected", "refused")

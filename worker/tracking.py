@@ -61,8 +61,8 @@ def install_tracking(plan: Mapping[str, Any]) -> None:
     """Put the guard between LLaMA-Factory and SwanLab; call it before `run_exp`, in every rank's process.
 
     `plan["mode"]` is `cloud`, `local` or `off` and outranks the YAML (the key may have gone since).
-    Optional: `probe_seconds`, `setup_seconds`, `finish_seconds`. The key and host are read from the environment. Writes
-    `tracking.json` into the working folder as soon as the mode is known, on rank 0 only.
+    Optional: `probe_seconds`, `setup_seconds`, `finish_seconds`. The key and host are read from the
+    environment. Writes `tracking.json` into the working folder once the mode is known, on rank 0 only.
     """
     from worker import tracking_guard
 

@@ -102,7 +102,7 @@ class TrackingGuard(TrainerCallback):  # type: ignore[misc]
         if not outcome.ended and self._tracking is not None:
             self._say(
                 f"SwanLab did not take the last records within {self._finish_seconds:.0f} s; they lie in "
-                "swanlog, for `swanlab sync`. SwanLab 未能及时接收剩余记录，已保存在 swanlog，可用 swanlab sync 补传。"
+                "swanlog, for `swanlab sync`. SwanLab 未及时接收剩余记录，已存于 swanlog，可补传。"
             )
             self._conclude(self._tracking.mode, self._tracking.url, "the last records were not uploaded")
         return self._finish_result

@@ -1,0 +1,1 @@
+"""Stand-ins for what cannot be had here, each a process of its own that speaks the real thing's protocol."""

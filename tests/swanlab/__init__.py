@@ -1,0 +1,1 @@
+"""SwanLab: keys, tracking of real runs, and the board behind the gate."""
