@@ -1,0 +1,105 @@
+"""The same YAML through the platform and through `llamafactory-cli train` alone: same loss, which wall time.
+
+Needs a running platform on this machine (`make up`). Runs the demonstration's train job through the REST API,
+then LLaMA-Factory's own command on the very YAML in a folder laid out the same way, and prints both.
+Exit code 1 when the final losses differ in the first 4 digits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+from backend.domain.demonstration import build_train_job
+
+_FINISHED = {"succeeded", "failed", "cancelled"}
+
+
+def main() -> int:
+    """Run both and print the comparison as a table and as one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--home", type=Path, default=Path(".tuneforge"))
+    options = parser.parse_args()
+    password = os.environ.get("TUNEFORGE_ADMIN_PASSWORD") or (
+        (options.home / "secrets" / "admin_password").read_text().strip()
+    )
+    with httpx.Client(base_url=options.url, timeout=30) as client:
+        body = {"username": "admin", "password": password, "name": f"benchmark-{time.time_ns()}"}
+        token = client.post("/api/v1/tokens", json=body).raise_for_status().json()["token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        job = run_on_platform(client)
+    folder = options.home.resolve() / "jobs" / job["id"] / "attempts" / str(job["attempt"])
+    alone_seconds, alone = run_alone(folder)
+    return show(job, json.loads((folder / "output" / "all_results.json").read_text()), alone, alone_seconds)
+
+
+def run_on_platform(client: httpx.Client) -> dict[str, object]:
+    """Submit the demonstration's train job and return it once it is finished."""
+    job = client.post("/api/v1/jobs", json=build_train_job()).raise_for_status().json()
+    while job["status"] not in _FINISHED:
+        time.sleep(1)
+        job = client.get(f"/api/v1/jobs/{job['id']}").raise_for_status().json()
+    if job["status"] != "succeeded":
+        sys.exit(f"the job ended as {job['status']}: {job['error']}")
+    return dict(job)
+
+
+def run_alone(attempt: Path) -> tuple[float, dict[str, float]]:
+    """Run `llamafactory-cli train` on the attempt's YAML in a fresh folder; return wall seconds and results."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for name in ("train.yaml", "data", "model"):
+            source = attempt / name
+            if source.is_dir() and not source.is_symlink():
+                shutil.copytree(source, folder / name, symlinks=True)
+            else:
+                shutil.copy2(source, folder / name, follow_symlinks=False)
+        started = time.monotonic()
+        program = Path(sys.executable).with_name("llamafactory-cli")
+        subprocess.run([program, "train", "train.yaml"], cwd=folder, check=True, capture_output=True)
+        seconds = time.monotonic() - started
+        return seconds, json.loads((folder / "output" / "all_results.json").read_text())
+
+
+def show(
+    job: dict[str, object], platform: dict[str, float], alone: dict[str, float], alone_seconds: float
+) -> int:
+    """Print the table and say by the exit code whether the losses agree."""
+    actual = job["actual"]
+    assert isinstance(actual, dict)
+    run_seconds = actual["duration_seconds"]
+    same = f"{platform['train_loss']:.4g}" == f"{alone['train_loss']:.4g}"
+    print(f"{'':24}{'platform':>14}{'llamafactory-cli':>20}{'ratio':>10}")
+    print(f"{'final train_loss':24}{platform['train_loss']:14.6f}{alone['train_loss']:20.6f}")
+    print(
+        f"{'process wall seconds':24}{run_seconds:14.1f}{alone_seconds:20.1f}{run_seconds / alone_seconds:10.3f}"
+    )
+    ratio = platform["train_runtime"] / alone["train_runtime"]
+    print(
+        f"{'train_runtime seconds':24}{platform['train_runtime']:14.1f}{alone['train_runtime']:20.1f}{ratio:10.3f}"
+    )
+    print(
+        json.dumps(
+            {
+                "same_loss": same,
+                "train_loss": [platform["train_loss"], alone["train_loss"]],
+                "wall_seconds": [run_seconds, round(alone_seconds, 1)],
+                "wall_ratio": round(run_seconds / alone_seconds, 3),
+            }
+        )
+    )
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
