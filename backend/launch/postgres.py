@@ -65,10 +65,17 @@ class Postgres:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                cwd=self.folder, env=_environment(),
-                user=self._user, group=self._group, extra_groups=self._groups,
-            )  # fmt: skip
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.folder,
+                env=_environment(),
+                user=self._user,
+                group=self._group,
+                extra_groups=self._groups,
+            )
         self._wait_until_ready()
 
     def stop(self, timeout_seconds: float = 30) -> None:
@@ -93,8 +100,8 @@ class Postgres:
                 raise LaunchError(
                     f"{self.folder} was written by PostgreSQL {found}, and this installation brings "
                     f"PostgreSQL {MAJOR_VERSION}. Nothing was changed. Either dump it by that version's "
-                    "pg_dumpall, move the folder away, start Tuneforge once and load the dump; or run that server "
-                    "yourself and set DATABASE_URL."
+                    "pg_dumpall, move the folder away, start Tuneforge once and load the dump; or run that "
+                    "server yourself and set DATABASE_URL."
                 )
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise LaunchError(
@@ -126,10 +133,16 @@ class Postgres:
         command = [str(binaries / "initdb"), "-D", str(draft), "-U", ROLE, "--pwfile", str(note)]
         command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"]
         answer = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=draft, env=_environment(),
-            
-                user=self._user, group=self._group, extra_groups=self._groups,
-        )  # fmt: skip
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=draft,
+            env=_environment(),
+            user=self._user,
+            group=self._group,
+            extra_groups=self._groups,
+        )
         if answer.returncode != 0:
             raise LaunchError(
                 f"PostgreSQL's initdb failed: {(answer.stderr or answer.stdout).strip()[-1500:]}"
@@ -137,10 +150,16 @@ class Postgres:
         # The role's own database, made without a server: single-user mode reads statements from its input.
         made = subprocess.run(
             [str(binaries / "postgres"), "--single", "-D", str(draft), "postgres"],
-            input=f"CREATE DATABASE {DATABASE};\n", capture_output=True, text=True, check=False, cwd=draft,
+            input=f"CREATE DATABASE {DATABASE};\n",
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=draft,
             env=_environment(),
-                user=self._user, group=self._group, extra_groups=self._groups,
-        )  # fmt: skip
+            user=self._user,
+            group=self._group,
+            extra_groups=self._groups,
+        )
         if made.returncode != 0:
             raise LaunchError(f"PostgreSQL could not create the database: {made.stderr.strip()[-1500:]}")
 

@@ -38,9 +38,14 @@ class Redis:
         configuration = self._write_configuration()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(binary), str(configuration)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, cwd=self.folder, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-            )  # fmt: skip
+                [str(binary), str(configuration)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.folder,
+                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+            )
         end = time.monotonic() + 60
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > end:

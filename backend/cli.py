@@ -1,0 +1,234 @@
+"""`tuneforge`: every process of the platform is started by one of these commands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from pydantic import ValidationError
+
+from backend.launch.places import LaunchError
+from backend.settings import Settings, get_settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code."""
+    options, rest = build_parser().parse_known_args(arguments)
+    if rest and options.command != "node":
+        build_parser().error(f"unknown arguments: {' '.join(rest)}")
+    try:
+        settings = get_settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            print(f"tuneforge: {problem['loc'][0]}: {problem['msg']}", file=sys.stderr)
+        return 2
+    try:
+        return int(_COMMANDS[options.command](settings, options, rest))
+    except LaunchError as error:
+        print(f"tuneforge: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(prog="tuneforge", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    up = commands.add_parser("up", help="start everything on this machine, until Ctrl-C")
+    up.add_argument("--background", action="store_true", help="return once it is ready, leaving it running")
+    up.add_argument(
+        "--demo", action="store_true", help="the same, then fine-tune and evaluate the demonstration"
+    )
+    commands.add_parser("down", help="stop what `up` started, from another terminal")
+    commands.add_parser("status", help="say what runs, and where")
+    demo = commands.add_parser("demo", help="fine-tune and evaluate the demonstration on a running platform")
+    demo.add_argument("--address", help="where the platform is (this home's by default)")
+    commands.add_parser("web", help="one process: pages, REST interface and the nodes' door")
+    commands.add_parser("housekeeper", help="one process: dispatches, reaps, charges, prunes")
+    commands.add_parser("node", help="one process: runs jobs on this machine's GPUs", add_help=False)
+    commands.add_parser("migrate", help="bring the database to this version")
+    for name, text in (
+        ("create-admin", "make an administrator"),
+        ("reset-password", "give an account a new password"),
+    ):
+        account = commands.add_parser(name, help=text)
+        account.add_argument("username", nargs="?", default="admin")
+        account.add_argument(
+            "--password-file", help="read the password here, or - for the input, instead of asking"
+        )
+    return parser
+
+
+def _run_up(settings: Settings, options: argparse.Namespace, _rest: list[str]) -> int:
+    from backend.launch.state import AlreadyRunning, find_state
+    from backend.launch.up import Platform, choose_admin_password
+
+    generated = choose_admin_password(settings)
+    if options.background or options.demo:
+        from backend.launch.background import ensure_running
+
+        address = ensure_running(settings, _say)
+        _announce(settings, address, generated, "make down")
+        if options.demo:
+            return _run_demo(settings, argparse.Namespace(address=address), [])
+        return 0
+    try:
+        platform = Platform(settings, _say)
+        platform.on_ready = lambda: _announce(settings, platform.address, generated, "Ctrl-C")
+        return platform.run()
+    except AlreadyRunning:
+        current = find_state(settings.home)
+        where = "starting" if current is None else current.address
+        print(f"Tuneforge is already running: {where} (stop it by: tuneforge down)", file=sys.stderr)
+        return 1
+
+
+def _announce(settings: Settings, address: str, generated: str | None, stop: str) -> None:
+    _say("")
+    _say(f"  Tuneforge: {address}")
+    file = settings.secrets_dir / "admin_password"
+    if generated is not None:
+        _say(f"  Sign in as admin with the password {generated}")
+        _say(f"  (shown this once; kept in {file}, for its owner only)")
+    elif settings.admin_password:
+        _say("  Sign in as admin with the password of TUNEFORGE_ADMIN_PASSWORD")
+    else:
+        _say(f"  Sign in as admin; the first password was written to {file}")
+    _say(f"  Stop: {stop}")
+    _say("")
+
+
+def _run_down(settings: Settings, _options: argparse.Namespace, _rest: list[str]) -> int:
+    from backend.launch.background import stop_running
+
+    _say("Stopped." if stop_running(settings, _say) else f"Nothing of {settings.home} is running.")
+    return 0
+
+
+def _run_status(settings: Settings, _options: argparse.Namespace, _rest: list[str]) -> int:
+    from backend.launch import probe, state
+
+    current = state.find_state(settings.home)
+    if current is None or not state.is_locked(settings.home):
+        _say(f"Nothing of {settings.home} is running.")
+        return 3
+    _say(f"{current.address}  {current.phase}  home {settings.home}")
+    for name, mark in current.children.items():
+        _say(f"  {name:12} {'pid ' + str(mark.pid) if mark.find() else 'not running'}")
+    status, body = probe.fetch_health(current.address, "/readyz")
+    _say("  ready" if status == 200 else f"  waiting for: {probe.describe_missing(body)}")
+    return 0 if status == 200 else 3
+
+
+def _run_demo(settings: Settings, options: argparse.Namespace, _rest: list[str]) -> int:
+    from backend.launch import state
+    from backend.launch.demo import run_demonstration
+
+    current = state.find_state(settings.home)
+    address = options.address or settings.server_url or (current.address if current else "")
+    if not address:
+        raise LaunchError(
+            "No platform of this home is running: start one by `tuneforge up`, or give --address."
+        )
+    return run_demonstration(address, settings, _say)
+
+
+def _run_web(settings: Settings, _options: argparse.Namespace, _rest: list[str]) -> int:
+    import uvicorn
+
+    _need_urls(settings)
+    uvicorn.run(
+        "backend.app:app",
+        host=settings.host,
+        port=settings.port,
+        log_level="info",
+        server_header=False,
+        # Streams end on shutdown by themselves; a client that hangs must not hold the process.
+        timeout_graceful_shutdown=8,
+    )
+    return 0
+
+
+def _run_housekeeper(settings: Settings, _options: argparse.Namespace, _rest: list[str]) -> int:
+    _need_urls(settings)
+    from backend.queue import HOUSEKEEPER_QUEUE
+
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    arguments = [
+        "--app",
+        "backend.tasks:celery",
+        "worker",
+        "--beat",
+        "--schedule",
+        str(settings.run_dir / "beat"),
+        "--pidfile",
+        "",
+    ]
+    arguments += ["--queues", HOUSEKEEPER_QUEUE, "--hostname", "housekeeper@%h", "--concurrency", "2"]
+    # Nobody listens to these, and the first two cost a second at every start.
+    arguments += ["--without-mingle", "--without-gossip", "--without-heartbeat", "--loglevel", "INFO"]
+    _become("celery", *arguments)
+
+
+def _run_node(_settings: Settings, _options: argparse.Namespace, rest: list[str]) -> int:
+    # The backend imports nothing of the worker: another program takes this process over.
+    _become("worker.main", "node", *rest)
+
+
+def _run_migrate(settings: Settings, _options: argparse.Namespace, _rest: list[str]) -> int:
+    from backend.database import migrate
+
+    if not settings.database_url:
+        raise LaunchError("Set DATABASE_URL; `tuneforge up` migrates the database it starts by itself.")
+    migrate(settings.database_url)
+    return 0
+
+
+def _run_create_admin(settings: Settings, options: argparse.Namespace, _rest: list[str]) -> int:
+    from backend.launch.accounts import create_admin
+
+    return create_admin(settings, options.username, options.password_file, _say)
+
+
+def _run_reset_password(settings: Settings, options: argparse.Namespace, _rest: list[str]) -> int:
+    from backend.launch.accounts import reset_password
+
+    return reset_password(settings, options.username, options.password_file, _say)
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    """Run a module in the place of this process, so that signals and exit code are its own."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 (a fixed program)
+
+
+def _need_urls(settings: Settings) -> None:
+    for name, value in (("DATABASE_URL", settings.database_url), ("REDIS_URL", settings.redis_url)):
+        if not value:
+            raise LaunchError(f"Set {name}, or start everything at once by `tuneforge up`.")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+_COMMANDS = {
+    "up": _run_up,
+    "down": _run_down,
+    "status": _run_status,
+    "demo": _run_demo,
+    "web": _run_web,
+    "housekeeper": _run_housekeeper,
+    "node": _run_node,
+    "migrate": _run_migrate,
+    "create-admin": _run_create_admin,
+    "reset-password": _run_reset_password,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
