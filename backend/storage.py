@@ -37,7 +37,7 @@ def resolve(root: Path, name: str) -> Path:
 
 
 def list_facts(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield (folder, facts) of everything ready in `models` or `datasets`; unreadable facts are passed over."""
+    """Yield (folder, facts) of everything ready in `models` or `datasets`; the unreadable is passed over."""
     root = get_home() / kind
     if not root.is_dir():
         return

@@ -55,7 +55,7 @@ def run_on_platform(client: httpx.Client) -> dict[str, object]:
 
 
 def run_alone(attempt: Path) -> tuple[float, dict[str, float]]:
-    """Run `llamafactory-cli train` on the attempt's YAML in a fresh folder; return wall seconds and results."""
+    """Run `llamafactory-cli train` on the attempt's YAML in a fresh folder; return seconds and results."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for name in ("train.yaml", "data", "model"):
@@ -81,13 +81,8 @@ def show(
     same = f"{platform['train_loss']:.4g}" == f"{alone['train_loss']:.4g}"
     print(f"{'':24}{'platform':>14}{'llamafactory-cli':>20}{'ratio':>10}")
     print(f"{'final train_loss':24}{platform['train_loss']:14.6f}{alone['train_loss']:20.6f}")
-    print(
-        f"{'process wall seconds':24}{run_seconds:14.1f}{alone_seconds:20.1f}{run_seconds / alone_seconds:10.3f}"
-    )
-    ratio = platform["train_runtime"] / alone["train_runtime"]
-    print(
-        f"{'train_runtime seconds':24}{platform['train_runtime']:14.1f}{alone['train_runtime']:20.1f}{ratio:10.3f}"
-    )
+    _print_row("process wall seconds", run_seconds, alone_seconds)
+    _print_row("train_runtime seconds", platform["train_runtime"], alone["train_runtime"])
     print(
         json.dumps(
             {
@@ -99,6 +94,10 @@ def show(
         )
     )
     return 0 if same else 1
+
+
+def _print_row(name: str, platform: float, alone: float) -> None:
+    print(f"{name:24}{platform:14.1f}{alone:20.1f}{platform / alone:10.3f}")
 
 
 if __name__ == "__main__":

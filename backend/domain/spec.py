@@ -61,7 +61,7 @@ class TrainBody(_JobBody):
 
 
 class EvaluateBody(_JobBody):
-    """Measure a model on `datasets`; `adapter` names a train job or one of its checkpoints, null is untouched."""
+    """Measure a model on `datasets`; `adapter` names a train job or a checkpoint, null is untouched."""
 
     kind: Literal["evaluate"]
     model: Reference | None = None
@@ -87,7 +87,7 @@ class PreparedJob:
 
 
 def parse_adapter(adapter: str) -> tuple[str, int | None]:
-    """Split `"<job id>:checkpoint-40"` into the job's id and the checkpoint's step (None: the final result)."""
+    """Split `"<job id>:checkpoint-40"` into the job's id and a step (None: the final result)."""
     job_id, _, checkpoint = adapter.partition(":checkpoint-")
     return job_id, int(checkpoint) if checkpoint else None
 

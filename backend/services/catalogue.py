@@ -18,7 +18,7 @@ from backend.tables.user import User
 
 
 def discover(session: Session) -> None:
-    """Bring the tables up to what lies in `models/` and `datasets/`; what vanished is marked, never dropped."""
+    """Bring the tables up to what lies in `models/` and `datasets/`; what vanished is only marked."""
     _discover_models(session)
     _discover_datasets(session)
 
@@ -111,7 +111,7 @@ def list_datasets(session: Session, user: User) -> Sequence[Dataset]:
 
 
 def get_dataset(session: Session, user: User, reference: str) -> Dataset:
-    """Return the dataset with this id or visible name; one's own comes before a public one of the same name."""
+    """Return the dataset with this id or visible name; one's own comes before a public one."""
     named = or_(Dataset.id == reference, Dataset.name == reference)
     query = select(Dataset).where(_visible_datasets(user), named)
     dataset = session.scalars(query.order_by(Dataset.owner_id.nulls_last())).first()

@@ -26,7 +26,7 @@ def end_attempt(
 ) -> None:
     """End the running attempt of `job`: requeue the job or finish it, and charge the attempt once.
 
-    `run_seconds` is the attempt's wall time; when nobody measured it, the time until its lease ran out counts.
+    `run_seconds` is the attempt's wall time; unmeasured, the time until its lease ran out counts.
     """
     now = utc_now()
     outcome = decide_outcome(reason, job.faults, job.stop_requested_at is not None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, func, or_, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from backend import queue, storage
@@ -56,7 +56,7 @@ def submit(session: Session, user: User, prepared: PreparedJob) -> Job:
 
 
 def _visible(user: User) -> ColumnElement[bool]:
-    return or_(Job.owner_id == user.id, user.role == "administrator")
+    return true() if user.role == "administrator" else Job.owner_id == user.id
 
 
 def get_job(session: Session, user: User, job_id: str, *, lock: bool = False) -> Job:
@@ -89,7 +89,7 @@ def list_jobs(
     after: str | None,
     limit: int,
 ) -> tuple[Sequence[Job], bool]:
-    """Return up to `limit` jobs after the job `after`, newest first unless `sort` is `created_at`; and has_more."""
+    """Return up to `limit` jobs after the job `after`, newest first by default, and has_more."""
     query = _filter(select(Job), user, wanted)
     if wanted.statuses:
         query = query.where(Job.status.in_(wanted.statuses))
@@ -105,11 +105,11 @@ def count_jobs(session: Session, user: User, wanted: JobFilter) -> dict[str, int
     """Return how many jobs stand in each status, whatever status the list is narrowed to."""
     query = _filter(select(Job.status, func.count()), user, wanted).group_by(Job.status)
     counts = {status.value: 0 for status in JobStatus}
-    counts.update({status: count for status, count in session.execute(query).all()})
+    counts.update(dict(session.execute(query).tuples()))
     return counts
 
 
-def _filter(query: Select[Any], user: User, wanted: JobFilter) -> Select[Any]:
+def _filter(query: Any, user: User, wanted: JobFilter) -> Any:
     query = query.where(Job.owner_id == user.id if wanted.owned_only else _visible(user))
     if wanted.kind:
         query = query.where(Job.kind == wanted.kind)
@@ -173,7 +173,7 @@ def estimate_queue_seconds(session: Session, gpu_kind: str, gpu_count: int) -> f
         spent = (now - job.attempt_started_at) / timedelta(seconds=1) if job.attempt_started_at else 0.0
         left = job.eta_seconds if job.eta_seconds is not None else max(0.0, expected - spent)
         device_seconds += left * job.gpu_count
-    return device_seconds / max(1, devices["total"])
+    return device_seconds / max(1, int(devices["total"]))
 
 
 # -- changing ----------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def stop(session: Session, user: User, job_id: str) -> Job:
 
 
 def resume(session: Session, user: User, job_id: str) -> Job:
-    """Put a cancelled or failed job back into the queue, to go on from its last checkpoint as the same job."""
+    """Put a cancelled or failed job back into the queue, to go on from its last checkpoint."""
     job = get_job(session, user, job_id, lock=True)
     if job.status not in (JobStatus.CANCELLED, JobStatus.FAILED):
         raise Conflict("Only a cancelled or failed job can be resumed.")

@@ -111,8 +111,8 @@ def list_free_nodes(session: Session, now: datetime) -> list[FreeNode]:
 def count_devices(session: Session, now: datetime) -> dict[str, dict[str, Any]]:
     """Return by GPU kind how many devices there are and are free, and the least memory among them."""
     free = Counter[str]()
-    for node in list_free_nodes(session, now):
-        free.update({kind: len(uuids) for kind, uuids in node.free.items()})
+    for free_node in list_free_nodes(session, now):
+        free.update({kind: len(uuids) for kind, uuids in free_node.free.items()})
     kinds: dict[str, dict[str, Any]] = {}
     for node in list_nodes(session):
         if derive_status(node, now) == "lost":

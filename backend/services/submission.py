@@ -46,8 +46,9 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
     device = "cpu" if gpu_kind == "cpu" else "cuda"
     kind = JobKind(body.kind)
     stage = body.stage if isinstance(body, TrainBody) else "sft"
-    finetuning_type = body.finetuning_type if isinstance(body, TrainBody) else None
-    finetuning_type = finetuning_type or (weights.finetuning_type if weights else "lora")
+    finetuning_type: str = weights.finetuning_type if weights else "lora"
+    if isinstance(body, TrainBody):
+        finetuning_type = body.finetuning_type
     args, argument_problems = check_arguments(
         body.args,
         kind=kind.value,

@@ -11,7 +11,7 @@ from backend.tables.base import Base, Identified
 
 
 class BaseModel(Identified, Base):
-    """A model in the home. `path` is relative to TUNEFORGE_HOME; `facts` are its `tuneforge.json` and config."""
+    """A model in the home. `path` is relative to TUNEFORGE_HOME; `facts`: its `tuneforge.json` and config."""
 
     __tablename__ = "base_models"
 

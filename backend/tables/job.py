@@ -15,7 +15,7 @@ from backend.tables.user import User
 class Job(Identified, Base):
     """A job: what was asked (`spec`, frozen), where it stands, and its present attempt.
 
-    `attempt` only fences; `faults` counts infrastructure failures. `status` is written by `services/moves.py` alone.
+    `attempt` only fences; `faults` counts infrastructure failures. Only `services/moves.py` writes `status`.
     """
 
     __tablename__ = "jobs"
@@ -100,7 +100,9 @@ class MetricRow(Base):
     grad_norm: Mapped[float | None]
     tokens_per_second: Mapped[float | None]
     at: Mapped[datetime]
-    noted_at: Mapped[datetime] = mapped_column(default=utc_now, doc="when it reached us: what streams resume by")
+    noted_at: Mapped[datetime] = mapped_column(
+        default=utc_now, doc="when it reached us: what streams resume by"
+    )
 
     __table_args__ = (Index("ix_metric_points_noted", "job_id", "noted_at"),)
 

@@ -19,7 +19,7 @@ def get_health() -> dict[str, str]:
 
 @router.get("/readyz")
 def get_readiness() -> Response:
-    """200 only when database, Redis and home are reachable, a node is online and the demonstration is ready."""
+    """200 only when all that jobs need is reachable and the demonstration is ready."""
     checks = health.check_readiness()
     ready = all(check == "ok" for check in checks.values())
     return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)

@@ -110,8 +110,9 @@ async def _follow(broadcaster: Broadcaster, job_id: str, cursor: Cursor) -> Asyn
             elif progress != shown_progress:
                 yield _write_event("progress", progress, cursor)
             shown_status, shown_progress = status, progress
-            async for cursor, event in _catch_up(look, cursor):
+            async for reached, event in _catch_up(look, cursor):
                 yield event
+                cursor = reached
             if look.is_finished:
                 yield _write_event("end", {"status": status["status"]}, cursor)
                 return

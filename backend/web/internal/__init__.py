@@ -28,7 +28,9 @@ from backend.web.deps import DatabaseSession
 def require_node_token(request: Request) -> None:
     """Let in only who shows the node token."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), get_settings().node_token.encode()):
+    if scheme.lower() != "bearer" or not hmac.compare_digest(
+        token.encode(), get_settings().node_token.encode()
+    ):
         raise NotSignedIn("Show the node token: Authorization: Bearer <token>.")
 
 
