@@ -47,6 +47,7 @@ def build_tracking_environment(
         "SWANLAB_CONFIG_DIR": _NOWHERE,
         "SWANLAB_ROOT": _NOWHERE,
         "SWANLAB_INTERACTIVE": "false",
+        "SWANLAB_PROBE_GIT": "false",  # the working folder's repository is the platform's, not the person's
     }
     if mode != "cloud" or not api_key:
         return environment

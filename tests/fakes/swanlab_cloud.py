@@ -2,8 +2,9 @@
 
     python -m tests.fakes.swanlab_cloud --port N --record DIR [--key KEY]... [--mode MODE]
 
-Written from the client's own requests (`swanlab/sdk/internal/core_python/api`), as the service cannot be reached
-from where tests run. Every request under `/api` is appended to `DIR/requests.jsonl` with its headers and body.
+Written from the client's own requests (`swanlab/sdk/internal/core_python/api`), as the service cannot be
+reached from where tests run. Every request under `/api` is appended to `DIR/requests.jsonl` with its headers
+and body.
 Modes, also set while running by `POST /__fake__/mode {"mode": …}`:
 
     ok           answers as the service does
