@@ -3,9 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p .tools/bin
+rm -f .tools/bin/node .tools/bin/npm # they are on the Makefile's path and must not find themselves
 
 write_wrapper() { # name, command
-  rm -f ".tools/bin/$1"
   printf '#!/bin/sh\nexec %s "$@"\n' "$2" >".tools/bin/$1"
   chmod 755 ".tools/bin/$1"
 }

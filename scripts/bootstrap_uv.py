@@ -29,19 +29,21 @@ TARGET = TOOLS / "bin" / "uv"
 def main() -> None:
     """Try each way in turn and say which one worked."""
     TARGET.parent.mkdir(parents=True, exist_ok=True)
+    TARGET.unlink(missing_ok=True)  # the Makefile puts it on the path, and it must not find itself
+    failures = []
     for way in (find_on_path, install_in_venv, install_by_pip, download):
         try:
             found = way()
         except (OSError, subprocess.SubprocessError, urllib.error.URLError, ValueError) as error:
-            print(f"uv: {way.__name__}: {error}", file=sys.stderr)
+            failures.append(f"{way.__name__}: {error}")
             continue
         if found is not None and is_usable(found):
-            TARGET.unlink(missing_ok=True)
             # A wrapper, not a link: version switchers' shims look at the name and place they are called by.
             TARGET.write_text(f'#!/bin/sh\nexec {shlex.quote(str(found))} "$@"\n')
             TARGET.chmod(0o755)
             print(f"uv: {found}")
             return
+    print(*failures, sep="\n", file=sys.stderr)
     sys.exit("uv could not be found, installed or downloaded: install it (docs.astral.sh/uv) and run again.")
 
 
@@ -63,7 +65,7 @@ def install_in_venv() -> Path | None:
     folder = TOOLS / "uv-venv"
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, capture_output=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip"]
-    subprocess.run([*pip, "install", "--quiet", f"uv=={VERSION}"], check=True)
+    subprocess.run([*pip, "install", "--quiet", f"uv=={VERSION}"], check=True, capture_output=True)
     return folder / "bin" / "uv"
 
 
@@ -71,7 +73,7 @@ def install_by_pip() -> Path | None:
     """Install uv by the system's pip into a folder of ours; Debian without python3-pip cannot."""
     folder = TOOLS / "uv-pip"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(folder)]
-    subprocess.run([*pip, f"uv=={VERSION}"], check=True)
+    subprocess.run([*pip, f"uv=={VERSION}"], check=True, capture_output=True)
     return folder / "bin" / "uv"
 
 

@@ -7,6 +7,7 @@ tools="$PWD/.tools"
 target="$tools/bin/chromium"
 packages=(chromium fonts-noto-cjk fontconfig-config)
 mkdir -p "$tools/bin"
+rm -f "$target" # it is on the Makefile's path and must not find itself
 
 has_cjk_font() {
   compgen -G "/usr/share/fonts/opentype/noto/*CJK*" >/dev/null || { fc-list :lang=zh 2>/dev/null | grep -q .; }
@@ -34,7 +35,9 @@ unpack_as_user() {
   local package
   for package in "$apt"/cache/archives/*.deb; do dpkg -x "$package" "$root"; done
   rm -rf "$apt"
-  local libraries="$root/usr/lib/x86_64-linux-gnu"
+  # Some packages keep libraries in folders of their own, which they are found in only when installed.
+  local libraries
+  libraries=$(find "$root/usr/lib" "$root/lib" -name '*.so*' -not -path "$root/usr/lib/chromium/*" -printf '%h\n' | sort -u | paste -sd:)
   cat >"$root/fonts.conf" <<CONF
 <?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
@@ -48,7 +51,7 @@ CONF
   [ -x "$root$program" ] && program="$root$program"
   cat >"$target.draft" <<WRAPPER
 #!/bin/sh
-export LD_LIBRARY_PATH="$libraries:$libraries/nss:$root/lib/x86_64-linux-gnu\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
+export LD_LIBRARY_PATH="$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 export FONTCONFIG_FILE="$root/fonts.conf"
 exec "$program" "\$@"
 WRAPPER
