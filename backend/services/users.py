@@ -1,0 +1,326 @@
+"""People: registering, signing in and out, sessions and API tokens. Secrets are stored as hashes only."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from backend.database import transaction
+from backend.domain.errors import (
+    Conflict,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    Problem,
+    TooManyAttempts,
+)
+from backend.settings import get_settings
+from backend.tables.base import new_id, utc_now
+from backend.tables.user import ApiToken, FailedLogin, User
+from backend.tables.user import Session as BrowserSession
+
+ADMINISTRATOR_NAME = "admin"
+SESSION_DAYS = 14
+TOKEN_PREFIX = "tf_"
+MIN_PASSWORD_LENGTH = 10
+MAX_PASSWORD_LENGTH = 256
+THROTTLE_MINUTES = 10
+MAX_FAILURES_PER_ACCOUNT = 5
+MAX_FAILURES_PER_ADDRESS = 30
+MAX_TOKENS = 50
+
+_USERNAME = re.compile(r"[\w][\w.-]{1,30}[\w]")
+_hasher = PasswordHasher()
+# Verified when there is no such user, so that the answer takes as long as for one who exists.
+_NOBODYS_HASH = _hasher.hash(secrets.token_urlsafe(16))
+
+
+# -- accounts ----------------------------------------------------------------------------------------------
+
+
+def normalize_username(username: str) -> tuple[str, str]:
+    """Return the name as shown and its key; two names with one key are the same name."""
+    shown = unicodedata.normalize("NFKC", username)
+    return shown, shown.casefold()
+
+
+def register(session: Session, username: str, password: str) -> User:
+    """Make an account, where registration is open."""
+    if get_settings().registration != "open":
+        raise NotAllowed(
+            "Registration is closed here; ask an administrator for an account.", code="registration_closed"
+        )
+    shown, key = normalize_username(username)
+    problems = []
+    if not _USERNAME.fullmatch(shown):
+        problems.append(
+            Problem(
+                ("username",),
+                "use 3 to 32 letters, digits, dots, hyphens or underscores, a letter or digit first",
+            )
+        )
+    problems += _find_password_problems(password, key)
+    if problems:
+        raise Invalid(problems)
+    return _create(session, shown, key, password, role="user")
+
+
+def _create(session: Session, shown: str, key: str, password: str, *, role: str) -> User:
+    user_id = new_id()
+    made = session.execute(
+        insert(User)
+        .values(
+            id=user_id,
+            username=shown,
+            username_key=key,
+            password_hash=_hasher.hash(password),
+            role=role,
+            is_active=True,
+            balance_e4=0,
+            created_at=utc_now(),
+        )
+        .on_conflict_do_nothing(index_elements=["username_key"])
+    )
+    if made.rowcount != 1:  # type: ignore[attr-defined]
+        raise Conflict("This name is taken; choose another.", code="username_taken")
+    return session.get_one(User, user_id)
+
+
+def _find_password_problems(password: str, username_key: str, field: str = "password") -> list[Problem]:
+    if len(password) < MIN_PASSWORD_LENGTH:
+        return [Problem((field,), f"use at least {MIN_PASSWORD_LENGTH} characters")]
+    if len(password) > MAX_PASSWORD_LENGTH:
+        return [Problem((field,), f"use at most {MAX_PASSWORD_LENGTH} characters")]
+    if password.casefold() == username_key or len(set(password)) < 4:
+        return [Problem((field,), "this is too easy to guess")]
+    return []
+
+
+def ensure_admin(session: Session, password: str) -> None:
+    """Make the administrator on a fresh installation; an existing one keeps the password it has."""
+    existing = session.scalars(select(User).where(User.username_key == ADMINISTRATOR_NAME)).first()
+    if existing is None:
+        try:
+            _create(session, ADMINISTRATOR_NAME, ADMINISTRATOR_NAME, password, role="administrator")
+        except Conflict:
+            return  # another process was first
+
+
+def reset_password(session: Session, username: str, password: str) -> None:
+    """Set a password without knowing the old one: for administrators at the machine. Ends all sessions."""
+    _, key = normalize_username(username)
+    user = session.scalars(select(User).where(User.username_key == key)).first()
+    if user is None:
+        raise NotFound(f"There is no user {username!r}.")
+    problems = _find_password_problems(password, key)
+    if problems:
+        raise Invalid(problems)
+    user.password_hash = _hasher.hash(password)
+    end_sessions(session, user)
+
+
+def change_password(
+    session: Session, user: User, current: str, new: str, *, keep_session: str | None
+) -> None:
+    """Change one's own password; every other browser is signed out."""
+    if not _verify(user.password_hash, current):
+        raise Invalid([Problem(("current_password",), "this is not your present password")])
+    problems = _find_password_problems(new, user.username_key, "new_password")
+    if problems:
+        raise Invalid(problems)
+    user.password_hash = _hasher.hash(new)
+    end_sessions(session, user, but=keep_session)
+
+
+def set_language(session: Session, user: User, language: str | None) -> None:
+    """Remember the language a person reads; None follows the browser."""
+    user.language = language
+
+
+def list_users(session: Session) -> Sequence[User]:
+    """Return everybody, oldest first."""
+    return session.scalars(select(User).order_by(User.created_at)).all()
+
+
+def set_active(session: Session, user_id: str, active: bool) -> User:
+    """Shut a person out, or let them in again; being shut out ends their sessions."""
+    user = session.get(User, user_id)
+    if user is None:
+        raise NotFound("There is no such user.")
+    if user.role == "administrator" and not active:
+        raise Conflict("An administrator cannot be shut out.")
+    user.is_active = active
+    if not active:
+        end_sessions(session, user)
+    return user
+
+
+# -- signing in --------------------------------------------------------------------------------------------
+
+
+def authenticate(username: str, password: str, address: str) -> str:
+    """Return the id of the person with this name and password.
+
+    Opens transactions of its own, so that a failure is counted although the request that fails rolls back.
+    Raises NotSignedIn, or TooManyAttempts after too many failures of the account or the address.
+    """
+    _, key = normalize_username(username)
+    now = utc_now()
+    with transaction() as session:
+        _refuse_if_throttled(session, key, address, now)
+        user = session.scalars(select(User).where(User.username_key == key)).first()
+        user_id = user.id if user and user.is_active else None
+        password_hash = user.password_hash if user and user.is_active else _NOBODYS_HASH
+    # Outside any transaction: hashing takes its time on purpose.
+    right = _verify(password_hash, password[:MAX_PASSWORD_LENGTH])
+    with transaction() as session:
+        if right and user_id is not None:
+            session.execute(
+                delete(FailedLogin).where(FailedLogin.username_key == key, FailedLogin.address == address)
+            )
+            if _hasher.check_needs_rehash(password_hash):
+                session.execute(
+                    update(User).where(User.id == user_id).values(password_hash=_hasher.hash(password))
+                )
+            return user_id
+        session.add(FailedLogin(username_key=key[:64], address=address))
+    raise NotSignedIn("The name or the password is not right.", code="wrong_credentials")
+
+
+def _refuse_if_throttled(session: Session, key: str, address: str, now: datetime) -> None:
+    since = now - timedelta(minutes=THROTTLE_MINUTES)
+    for column, value, most in (
+        (FailedLogin.username_key, key[:64], MAX_FAILURES_PER_ACCOUNT),
+        (FailedLogin.address, address, MAX_FAILURES_PER_ADDRESS),
+    ):
+        query = select(func.count(), func.min(FailedLogin.created_at)).where(
+            column == value, FailedLogin.created_at > since
+        )
+        count, oldest = session.execute(query).one()
+        if count >= most:
+            wait = max(1, int((oldest - since) / timedelta(seconds=1)))
+            raise TooManyAttempts(f"Too many attempts; try again in {wait // 60 + 1} minutes.", wait)
+
+
+def _verify(password_hash: str, password: str) -> bool:
+    try:
+        return _hasher.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def hash_secret(secret: str) -> str:
+    """Return what is stored of a session's cookie or an API token; both are long and random."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+# -- browser sessions --------------------------------------------------------------------------------------
+
+
+def start_session(session: Session, user_id: str) -> str:
+    """Start a session and return the cookie's value, which is not stored."""
+    cookie = secrets.token_urlsafe(32)
+    session.add(
+        BrowserSession(
+            token_hash=hash_secret(cookie),
+            user_id=user_id,
+            csrf_token=secrets.token_urlsafe(32),
+            expires_at=utc_now() + timedelta(days=SESSION_DAYS),
+        )
+    )
+    session.flush()
+    return cookie
+
+
+def find_session(session: Session, cookie: str) -> BrowserSession | None:
+    """Return the live session of a cookie; one in use lives on."""
+    found = session.get(BrowserSession, hash_secret(cookie))
+    now = utc_now()
+    if found is None or found.expires_at <= now or not found.user.is_active:
+        return None
+    if found.expires_at - now < timedelta(days=SESSION_DAYS - 1):
+        found.expires_at = now + timedelta(days=SESSION_DAYS)
+    return found
+
+
+def end_session(session: Session, cookie: str) -> None:
+    """Sign one browser out."""
+    session.execute(delete(BrowserSession).where(BrowserSession.token_hash == hash_secret(cookie)))
+
+
+def end_sessions(session: Session, user: User, *, but: str | None = None) -> None:
+    """Sign all browsers of a person out, but the one with this cookie."""
+    query = delete(BrowserSession).where(BrowserSession.user_id == user.id)
+    if but is not None:
+        query = query.where(BrowserSession.token_hash != hash_secret(but))
+    session.execute(query)
+
+
+# -- API tokens --------------------------------------------------------------------------------------------
+
+
+def create_token(
+    session: Session, user_id: str, name: str, expires_at: datetime | None
+) -> tuple[ApiToken, str]:
+    """Make an API token; its text is returned this once and never stored."""
+    if expires_at is not None and expires_at <= utc_now():
+        raise Invalid([Problem(("expires_at",), "this moment has passed")])
+    count = session.scalar(select(func.count()).where(ApiToken.user_id == user_id)) or 0
+    if count >= MAX_TOKENS:
+        raise Conflict(f"You have {MAX_TOKENS} tokens; delete one you no longer use.")
+    text = TOKEN_PREFIX + secrets.token_urlsafe(30)
+    token = ApiToken(
+        id=new_id(),
+        user_id=user_id,
+        name=name,
+        prefix=text[:9],
+        token_hash=hash_secret(text),
+        expires_at=expires_at,
+    )
+    taken = select(ApiToken.id).where(ApiToken.user_id == user_id, ApiToken.name == name)
+    if session.scalars(taken).first() is not None:
+        raise Conflict("You have a token of this name; choose another.", code="token_name_taken")
+    session.add(token)
+    session.flush()
+    return token, text
+
+
+def list_tokens(session: Session, user: User) -> Sequence[ApiToken]:
+    """Return a person's tokens, newest first."""
+    return session.scalars(
+        select(ApiToken).where(ApiToken.user_id == user.id).order_by(ApiToken.id.desc())
+    ).all()
+
+
+def delete_token(session: Session, user: User, token_id: str) -> None:
+    """Delete one of a person's own tokens."""
+    token = session.get(ApiToken, token_id)
+    if token is None or token.user_id != user.id:
+        raise NotFound("There is no such token.")
+    session.delete(token)
+
+
+def find_token_user(session: Session, text: str) -> User | None:
+    """Return whose token this is, if it is good."""
+    token = session.scalars(select(ApiToken).where(ApiToken.token_hash == hash_secret(text))).first()
+    now = utc_now()
+    if (
+        token is None
+        or (token.expires_at is not None and token.expires_at <= now)
+        or not token.user.is_active
+    ):
+        return None
+    if token.last_used_at is None or now - token.last_used_at > timedelta(minutes=1):
+        token.last_used_at = now
+    return token.user

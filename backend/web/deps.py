@@ -1,0 +1,122 @@
+"""Who is asking, and the transaction in which they are answered."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Iterator
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+
+from backend.database import transaction
+from backend.domain.errors import NotAllowed, NotSignedIn
+from backend.services import users
+from backend.settings import get_settings
+from backend.tables.user import User
+
+SESSION_COOKIE = "tuneforge_session"
+CSRF_HEADER = "x-csrf-token"
+CSRF_COOKIE = "tuneforge_csrf"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def open_transaction() -> Iterator[Session]:
+    """One request, one transaction: committed before the answer leaves, rolled back when the route raises."""
+    with transaction() as session:
+        yield session
+
+
+# Without scope="function" FastAPI would commit after the answer was sent, and the next request would miss it.
+DatabaseSession = Annotated[Session, Depends(open_transaction, scope="function")]
+
+
+def find_user(request: Request, session: DatabaseSession) -> User | None:
+    """Return who asks, by API token or by the browser's session; a bad token is refused, not ignored.
+
+    With a session, every unsafe method must also show its CSRF token.
+    """
+    authorization = request.headers.get("authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        user = users.find_token_user(session, token.strip()) if scheme.lower() == "bearer" else None
+        if user is None:
+            raise NotSignedIn(
+                "This API token is not good; make a new one in the user centre.", code="bad_token"
+            )
+        return user
+    cookie = request.cookies.get(SESSION_COOKIE)
+    found = users.find_session(session, cookie) if cookie else None
+    if found is None:
+        return None
+    request.state.csrf_token = found.csrf_token
+    if request.method not in SAFE_METHODS:
+        require_same_origin(request)
+        shown = request.headers.get(CSRF_HEADER, "")
+        if not hmac.compare_digest(shown.encode(), found.csrf_token.encode()):
+            raise NotAllowed("The page is out of date; reload it and try again.", code="csrf")
+    return found.user
+
+
+Visitor = Annotated[User | None, Depends(find_user, scope="function")]
+
+
+def require_user(user: Visitor) -> User:
+    """Let in only who is signed in."""
+    if user is None:
+        raise NotSignedIn("Sign in, or show an API token: Authorization: Bearer <token>.")
+    return user
+
+
+SignedIn = Annotated[User, Depends(require_user, scope="function")]
+
+
+def require_administrator(user: SignedIn) -> User:
+    """Let in only administrators."""
+    if user.role != "administrator":
+        raise NotAllowed("Only administrators may do this.", code="administrators_only")
+    return user
+
+
+Administrator = Annotated[User, Depends(require_administrator, scope="function")]
+
+
+def require_same_origin(request: Request) -> None:
+    """Refuse what another site's page sends."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise NotAllowed("This came from another site.", code="csrf")
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
+        raise NotAllowed("This came from another site.", code="csrf")
+
+
+def require_form_token(request: Request, form_token: str) -> None:
+    """Check the token of a form that is sent before there is a session: it must equal its own cookie."""
+    require_same_origin(request)
+    cookie = request.cookies.get(CSRF_COOKIE, "")
+    if not cookie or not hmac.compare_digest(cookie.encode(), form_token.encode()):
+        raise NotAllowed("The page is out of date; reload it and try again.", code="csrf")
+
+
+def get_address(request: Request) -> str:
+    """Return the address that asks, as the server sees it."""
+    return request.client.host if request.client else "unknown"
+
+
+def require_metrics_reader(request: Request) -> None:
+    """Let in loopback, or who shows the node token, as the setting says."""
+    settings = get_settings()
+    if settings.metrics == "loopback" and _is_loopback(get_address(request)):
+        return
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), settings.node_token.encode()):
+        raise NotSignedIn("Metrics are for this machine, or for who shows the node token.")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,135 @@
+"""The one place where refusals and faults become answers: RFC 9457 for programs, a page for people."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from backend.domain.errors import Invalid, NotSignedIn, Problem, TooManyAttempts, TuneforgeError
+
+logger = logging.getLogger(__name__)
+
+ErrorPage = Callable[[Request, dict[str, Any]], Response | None]
+
+_TITLES = {404: "Not found", 405: "Method not allowed", 413: "Too large", 415: "Unsupported media type"}
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+
+
+def build_problem(
+    status: int, code: str, title: str, detail: str, problems: list[Problem] | None = None
+) -> dict[str, Any]:
+    """Return the body of a refusal, as the REST contract fixes it."""
+    return {
+        "type": f"urn:tuneforge:error:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "errors": [{"loc": list(problem.loc), "msg": problem.msg} for problem in problems or []],
+    }
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Have every exception answered here; `app.state.error_page` may render pages for people."""
+    app.add_exception_handler(TuneforgeError, _answer_refusal)
+    app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(DataError, _answer_data_error)
+    app.add_exception_handler(OperationalError, _answer_outage)
+    app.add_exception_handler(PoolTimeout, _answer_outage)
+    app.add_exception_handler(Exception, _answer_fault)
+
+
+def _answer_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TuneforgeError)
+    problems = error.problems if isinstance(error, Invalid) else None
+    headers = {}
+    if isinstance(error, TooManyAttempts):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, NotSignedIn):
+        headers["WWW-Authenticate"] = "Bearer"
+    return _answer(
+        request, build_problem(error.status, error.code, error.title, error.detail, problems), headers
+    )
+
+
+def _answer_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = [_read_validation(fault) for fault in error.errors()]
+    malformed = any(fault["type"] == "json_invalid" for fault in error.errors())
+    if malformed:
+        return _answer(
+            request, build_problem(400, "malformed_json", "Malformed JSON", "The body is not valid JSON.")
+        )
+    first = problems[0]
+    detail = f"{'.'.join(str(part) for part in first.loc)}: {first.msg}"
+    return _answer(request, build_problem(422, "invalid", Invalid.title, detail, problems))
+
+
+def _read_validation(fault: Any) -> Problem:
+    loc = tuple(part for part in fault["loc"] if part != "body" and not _is_union_label(part))
+    return Problem(loc, str(fault["msg"]).removeprefix("Value error, "))
+
+
+def _is_union_label(part: object) -> bool:
+    """Pydantic names the chosen kind of a body in the place; a person did not write that."""
+    return part in ("train", "evaluate")
+
+
+def _answer_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    title = _TITLES.get(status, "The request was refused")
+    body = build_problem(status, _CODES.get(status, f"http_{status}"), title, str(error.detail))
+    return _answer(request, body, dict(error.headers or {}))
+
+
+def _answer_data_error(request: Request, error: Exception) -> Response:
+    logger.info("The database refused a value: %s", type(error).__name__)
+    return _answer(
+        request, build_problem(422, "invalid", Invalid.title, "A value cannot be stored as it is.")
+    )
+
+
+def _answer_outage(request: Request, error: Exception) -> Response:
+    logger.error("The database is away: %s", type(error).__name__)
+    detail = "The database cannot be reached at the moment; try again shortly. Running jobs go on."
+    return _answer(
+        request, build_problem(503, "database_away", "Not available", detail), {"Retry-After": "5"}
+    )
+
+
+def _answer_fault(request: Request, error: Exception) -> Response:
+    number = secrets.token_hex(6)
+    logger.error("Fault %s at %s %s", number, request.method, request.url.path, exc_info=error)
+    detail = f"Something broke on our side. Tell an administrator this number: {number}"
+    return _answer(request, build_problem(500, "internal_error", "Internal error", detail))
+
+
+def _answer(request: Request, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    path = request.url.path
+    for_people = not path.startswith(("/api/", "/internal/")) and "text/html" in request.headers.get(
+        "accept", ""
+    )
+    page: ErrorPage | None = getattr(request.app.state, "error_page", None)
+    if for_people and page is not None:
+        try:
+            rendered = page(request, body)
+        except Exception:
+            logger.exception("The error page broke")
+            rendered = PlainTextResponse(f"{body['title']}: {body['detail']}", status_code=body["status"])
+        if rendered is not None:
+            rendered.headers.update(headers or {})
+            return rendered
+    return JSONResponse(
+        body, status_code=body["status"], headers=headers, media_type="application/problem+json"
+    )

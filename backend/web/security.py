@@ -1,0 +1,130 @@
+"""What guards every request: sizes, odd characters, and the headers that browsers obey."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import unquote
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.web.errors import build_problem
+
+MAX_BODY_BYTES = 1 << 20
+MAX_REPORT_BYTES = 16 << 20
+MAX_QUERY_BYTES = 8192
+
+_PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+)
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+def install_security(app: FastAPI) -> None:
+    """Put the guards around the whole application."""
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Headers)
+
+
+class Headers:
+    """Adds the security headers to every answer; a route's own policy is kept."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with headers added to its answer."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Content-Security-Policy", _PAGE_POLICY)
+                if not scope["path"].startswith("/static/"):
+                    headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class BodyLimit:
+    """Refuses what is too large or holds NUL characters, before any route reads it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on unless it is refused; a body is counted as it streams in."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = MAX_REPORT_BYTES if scope["path"].startswith("/internal/") else MAX_BODY_BYTES
+        refusal = self._find_refusal(scope, limit)
+        if refusal is not None:
+            await _refuse(send, *refusal)
+            return
+        body = await self._read(receive, limit)
+        if body is None:
+            await _refuse(send, 413, "too_large", f"A body may have at most {limit} bytes.")
+            return
+        if b"\\u0000" in body or b"\x00" in body:
+            await _refuse(send, 422, "invalid", "The request holds a NUL character; take it out.")
+            return
+        await self.app(scope, _replay(body, receive), send)
+
+    def _find_refusal(self, scope: Scope, limit: int) -> tuple[int, str, str] | None:
+        if "\x00" in scope["path"] or "\x00" in unquote(scope["query_string"].decode("latin-1")):
+            return 422, "invalid", "The address holds a NUL character; take it out."
+        if len(scope["query_string"]) > MAX_QUERY_BYTES:
+            return 414, "too_long", "The address is too long."
+        for name, value in scope["headers"]:
+            if name == b"content-length" and (not value.isdigit() or int(value) > limit):
+                return 413, "too_large", f"A body may have at most {limit} bytes."
+        return None
+
+    async def _read(self, receive: Receive, limit: int) -> bytes | None:
+        pieces, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return b"".join(pieces)
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > limit:
+                return None
+            if not message.get("more_body", False):
+                return b"".join(pieces)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give the body once; after that, pass on what the server says (that the client left)."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+async def _refuse(send: Send, status: int, code: str, detail: str) -> None:
+    body: dict[str, Any] = build_problem(status, code, "The request was refused", detail)
+    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
