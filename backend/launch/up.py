@@ -19,6 +19,7 @@ from backend.launch.places import (
     choose_postgres_folder,
     get_postgres_account,
     is_port_free,
+    make_home,
 )
 from backend.launch.postgres import Postgres
 from backend.launch.redis import Redis
@@ -27,6 +28,7 @@ from backend.settings import Settings, read_or_make_secret
 NODE_PATIENCE_SECONDS = 120.0
 """How long running jobs may take to save a checkpoint when the platform stops."""
 
+_CHOSEN_NOTE = "admin-password-was-chosen"
 _PATIENCE_SECONDS = 15.0
 _START_DEATHS = 3
 _OF_BACKEND_ONLY = ("DATABASE_URL", "REDIS_URL", "TUNEFORGE_ADMIN_PASSWORD", "TUNEFORGE_SECRET_KEY")
@@ -54,6 +56,7 @@ class Platform:
         """Start, stay until told to stop, stop; return the exit code."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note_stop)
+        make_home(self.home)
         self.lock = state.take_lock(self.home)
         try:
             self._start()
@@ -74,8 +77,6 @@ class Platform:
                 f"Another program listens on {self.settings.host}:{self.settings.port}. "
                 "Stop it, or choose another port by TUNEFORGE_PORT."
             )
-        for folder in ("log", "run", "models", "datasets", "jobs"):
-            (self.home / folder).mkdir(parents=True, exist_ok=True)
         self._write_state("starting")
         environment = self._start_services()
         if self.stop_requests:
@@ -273,12 +274,16 @@ def choose_admin_password(settings: Settings) -> str | None:
 
     Once an administrator has chosen one by the environment, a generated one would not be the right one.
     """
-    chosen = settings.run_dir / "admin-password-was-chosen"
-    file: Path = settings.secrets_dir / "admin_password"
+    make_home(settings.home)
     if settings.admin_password:
-        settings.run_dir.mkdir(parents=True, exist_ok=True)
-        chosen.touch()
-        return None
+        note_chosen_password(settings.home)
+    chosen = settings.run_dir / _CHOSEN_NOTE
+    file: Path = settings.secrets_dir / "admin_password"
     if chosen.exists() or file.exists():
         return None
     return read_or_make_secret("admin_password", settings.home)
+
+
+def note_chosen_password(home: Path) -> None:
+    """Note that the administrator's password is not a generated one."""
+    (home / "run" / _CHOSEN_NOTE).touch()
