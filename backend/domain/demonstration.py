@@ -15,14 +15,14 @@ TEMPLATE = "qwen2_vl"
 
 DESCRIPTIONS: dict[str, dict[str, str]] = {
     MODEL_NAME: {
-        "zh": "约百万参数的 Qwen2.5-VL，在本机制作，曾用英文图片描述预训练，不会用中文回答；用于演示整个流程。",
-        "en": "A Qwen2.5-VL of about a million parameters, made on this machine and pre-trained on English picture "
-        "captions, unable to answer in Chinese: it shows the whole path.",
+        "zh": "约百万参数的 Qwen2.5-VL，在本机制作，只用英文图片描述预训练过，尚不会用中文回答；供演示使用。",
+        "en": "A Qwen2.5-VL of about a million parameters, made on this machine and pre-trained on English "
+        "picture captions only; it cannot answer in Chinese yet. For demonstration.",
     },
     TRAIN_DATASET_NAME: {
         "zh": "绘制的道路场景与中文驾驶问答（训练集），ShareGPT 格式，带图片。",
-        "en": "Drawn road scenes with questions and answers about driving in Chinese (training split), ShareGPT "
-        "form, with pictures.",
+        "en": "Drawn road scenes with questions and answers about driving in Chinese (training split), "
+        "in ShareGPT form, with pictures.",
     },
     HELDOUT_DATASET_NAME: {
         "zh": "与 driving-qa-demo 同类的问答，图片均未在训练集中出现，用于评估。",
@@ -41,7 +41,7 @@ TRAIN_ARGS: dict[str, Any] = {
     "logging_steps": 5,
     "seed": 42,
 }
-"""A higher learning rate than people use on large models: rank 16 on a width of 128 must learn in 300 steps."""
+"""The learning rate is higher than on large models: a small rank on a narrow model has few steps to learn in."""
 
 EVALUATE_ARGS: dict[str, Any] = {
     "cutoff_len": 512,

@@ -32,7 +32,7 @@ from backend.tables.user import Session as BrowserSession
 
 ADMINISTRATOR_NAME = "admin"
 SESSION_DAYS = 14
-TOKEN_PREFIX = "tf_"
+TOKEN_PREFIX = "tf_"  # noqa: S105 (what tokens begin with, no secret)
 MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 256
 THROTTLE_MINUTES = 10

@@ -14,8 +14,9 @@ Modes, also set while running by `POST /__fake__/mode {"mode": …}`:
     hang         takes requests and never answers (until the mode changes)
     garbage      200 with a page that is not SwanLab's
     redirect     302 to another path of this server, which must never be asked
-    die-after:N  N more answers as in ok, then every connection is cut without one
-    hang-after:N N more answers as in ok, then as in hang
+    die          every connection is cut without an answer
+
+and each but ok as `<mode>-after:N`: N more answers as in ok, then so.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from urllib.parse import urlsplit
 DEFAULT_KEY = "fake-swanlab-key-0001"
 USERNAME = "fake-user"
 SID = "fake-session-id"
+MODES = ("ok", "reject", "unverified", "error", "hang", "garbage", "redirect", "die")
 
 Answer = tuple[int, Any]
 
@@ -54,19 +56,8 @@ class Cloud:
 
     def set_mode(self, mode: str) -> None:
         """Change the mode; requests held by `hang` are let go and cut."""
-        name, _, count = mode.partition(":")
-        known = (
-            "ok",
-            "reject",
-            "unverified",
-            "error",
-            "hang",
-            "garbage",
-            "redirect",
-            "die-after",
-            "hang-after",
-        )
-        if name not in known:
+        name, _, count = mode.partition("-after:")
+        if name not in MODES:
             raise ValueError(f"no such mode: {mode}")
         with self.lock:
             self.mode, self.answers_left = name, int(count or 0)
@@ -76,12 +67,8 @@ class Cloud:
     def take_turn(self) -> str:
         """Return the mode for one request, counting down where it counts."""
         with self.lock:
-            if self.mode not in ("die-after", "hang-after"):
-                return self.mode
             self.answers_left -= 1
-            if self.answers_left >= 0:
-                return "ok"
-            return "die" if self.mode == "die-after" else "hang"
+            return "ok" if self.answers_left >= 0 else self.mode
 
     def record(self, entry: dict[str, Any]) -> None:
         """Append one request to the record."""

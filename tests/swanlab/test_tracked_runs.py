@@ -21,7 +21,7 @@ RunTracked = Callable[..., TrackedRun]
 
 def test_metrics_columns_log_and_link_arrive(start_cloud: StartCloud, run_tracked: RunTracked) -> None:
     cloud = start_cloud()
-    run = run_tracked("cloud", cloud.url)
+    run = run_tracked("cloud", cloud.url, cold=True)
     assert run.exit_code == 0, run.output[-3000:]
 
     posted = [entry for entry in cloud.requests if entry["path"] == "/api/house/metrics"]
@@ -70,6 +70,19 @@ def test_a_cloud_that_refuses_breaks_or_hangs_leaves_a_local_run(
     assert run.tracking.detail
     assert "改为本地跟踪" in run.output
     assert len(read_losses(run.folder)) == 6
+    assert "train/loss" in list_local_tags(run.folder)
+
+
+@pytest.mark.parametrize("mode", ["reject-after:1", "error-after:2"])
+def test_a_client_that_fails_after_the_probe_leaves_a_local_run(
+    mode: str, start_cloud: StartCloud, run_tracked: RunTracked
+) -> None:
+    cloud = start_cloud(mode)
+    run = run_tracked("cloud", cloud.url)
+    assert run.exit_code == 0, run.output[-3000:]
+    assert cloud.requests[-1]["headers"]["x-swanlab-sdk-version"], "the client itself was refused"
+    assert run.tracking is not None
+    assert run.tracking.mode == "local"
     assert "train/loss" in list_local_tags(run.folder)
 
 
