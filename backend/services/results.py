@@ -33,6 +33,11 @@ def read_log(job: Job, offset: int, limit: int) -> tuple[bytes, int, bool]:
     return data, following, finished and following >= storage.measure_log(job.id)
 
 
+def measure_log(job: Job) -> int:
+    """Return the bytes of the job's log as it is now, over all attempts."""
+    return storage.measure_log(job.id)
+
+
 def list_predictions(job: Job, offset: int, limit: int) -> list[dict[str, str]]:
     """Return predictions of an evaluate job, in the order of its dataset."""
     if job.kind != JobKind.EVALUATE:

@@ -145,10 +145,14 @@ def read_log(
     offset: Offset = 0,
     limit: Annotated[int, Query(ge=1, le=8 << 20)] = 1 << 20,
 ) -> Response:
-    """Return bytes of the log."""
+    """Return bytes of the log; `X-Log-Size` says where it ends now, for who wants to begin near there."""
     job = jobs.get_job(session, user, job_id)
     data, following, complete = results.read_log(job, offset, limit)
-    headers = {"X-Log-Next-Offset": str(following), "X-Log-Complete": "true" if complete else "false"}
+    headers = {
+        "X-Log-Next-Offset": str(following),
+        "X-Log-Complete": "true" if complete else "false",
+        "X-Log-Size": str(results.measure_log(job)),
+    }
     return Response(data, media_type="text/plain; charset=utf-8", headers=headers)
 
 

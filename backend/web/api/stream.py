@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -79,12 +79,17 @@ async def stream_job(
     user: SignedIn,
     session: DatabaseSession,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=100)] = None,
+    since: Annotated[str | None, Query(alias="last_event_id", max_length=100)] = None,
 ) -> StreamingResponse:
-    """Follow a job: `status`, `progress`, `metric`, `log`, and `end` when it is finished."""
+    """Follow a job: `status`, `progress`, `metric`, `log`, and `end` when it is finished.
+
+    `last_event_id` in the address is for a browser's first connection, whose headers a page cannot set;
+    the header, which the browser sends when it connects again by itself, is newer and comes first.
+    """
     await run_in_threadpool(jobs.get_job, session, user, job_id)
     broadcaster: Broadcaster = request.app.state.broadcaster
     return StreamingResponse(
-        _follow(broadcaster, job_id, live.parse_cursor(last_event_id)),
+        _follow(broadcaster, job_id, live.parse_cursor(last_event_id or since)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -99,7 +104,8 @@ async def _follow(broadcaster: Broadcaster, job_id: str, cursor: Cursor) -> Asyn
             try:
                 look = await asyncio.wait_for(mailbox.get(), KEEP_ALIVE_SECONDS)
             except TimeoutError:
-                yield ": still here\n\n"
+                # An event and not a comment: pages must see it, to know that a silent line still lives.
+                yield _write_event("alive", {}, cursor)
                 continue
             if look is None:
                 return
