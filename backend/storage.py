@@ -182,6 +182,14 @@ def read_predictions(job_id: str, attempt: int, offset: int, limit: int) -> list
         return [json.loads(line) for line in itertools.islice(lines, offset, offset + limit)]
 
 
+def iterate_predictions(job_id: str, attempt: int) -> Iterator[dict[str, str]]:
+    """Yield all rows of an evaluate job's predictions, in the order of its dataset."""
+    path = get_attempt_folder(job_id, attempt) / "output" / "generated_predictions.jsonl"
+    if path.is_file():
+        with path.open(encoding="utf-8") as lines:
+            yield from (json.loads(line) for line in lines)
+
+
 @lru_cache(maxsize=256)
 def _count_lines(path: str, mtime_ns: int) -> int:
     with Path(path).open("rb") as lines:

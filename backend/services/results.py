@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from backend import storage
+from backend.domain.comparison import RowChoice, is_exact_match, is_row_chosen
 from backend.domain.errors import Conflict, Invalid, NotFound, Problem
 from backend.domain.job import FINISHED, JobKind, JobStatus
 from backend.domain.spec import clean_prompt
@@ -38,6 +41,20 @@ def measure_log(job: Job) -> int:
     return storage.measure_log(job.id)
 
 
+@dataclass(frozen=True)
+class BoardSource:
+    """What a job's board shows: the attempts' folders of SwanLab's local mode, oldest first."""
+
+    swanlogs: list[Path]
+    is_ended: bool
+
+
+def find_board(session: Session, user: User, job_id: str) -> BoardSource:
+    """Return what the board of a job shows, if `user` may see the job."""
+    job = jobs.get_job(session, user, job_id)
+    return BoardSource(storage.list_swanlogs(job.id), JobStatus(job.status) in FINISHED)
+
+
 def list_predictions(job: Job, offset: int, limit: int) -> list[dict[str, str]]:
     """Return predictions of an evaluate job, in the order of its dataset."""
     if job.kind != JobKind.EVALUATE:
@@ -57,8 +74,18 @@ def get_artifact_path(session: Session, job: Job, name: str) -> Path:
     return path
 
 
-def compare(session: Session, user: User, job_ids: Sequence[str], offset: int, limit: int) -> dict[str, Any]:
-    """Lay jobs of one kind side by side: evaluations with their rows, train jobs with their curves."""
+def compare(
+    session: Session,
+    user: User,
+    job_ids: Sequence[str],
+    offset: int,
+    limit: int,
+    rows_wanted: RowChoice = "all",
+) -> dict[str, Any]:
+    """Lay jobs of one kind side by side: evaluations with their rows, train jobs with their curves.
+
+    `offset` counts the rows that are wanted, not those of the dataset.
+    """
     if not 1 <= len(job_ids) <= MAX_COMPARED or len(set(job_ids)) != len(job_ids):
         raise Invalid(
             [Problem(("query", "jobs"), f"name 1 to {MAX_COMPARED} different jobs, joined by commas")]
@@ -68,32 +95,55 @@ def compare(session: Session, user: User, job_ids: Sequence[str], offset: int, l
     if len(kinds) > 1:
         raise Invalid([Problem(("query", "jobs"), "compare evaluations with each other, or train jobs")])
     if kinds == {JobKind.EVALUATE.value}:
-        return _compare_evaluations(session, user, compared, offset, limit)
+        return _compare_evaluations(session, user, compared, offset, limit, rows_wanted)
     return _compare_training(session, compared)
 
 
 def _compare_evaluations(
-    session: Session, user: User, compared: list[Job], offset: int, limit: int
+    session: Session, user: User, compared: list[Job], offset: int, limit: int, rows_wanted: RowChoice
 ) -> dict[str, Any]:
-    predictions = [list_predictions(job, offset, limit + 1) for job in compared]
-    longest = max((len(rows) for rows in predictions), default=0)
-    sources = _list_source_rows(session, user, compared, offset, limit)
+    answered = list(itertools.islice(_iterate_answers(compared, rows_wanted), offset, offset + limit + 1))
+    dataset = _find_common_dataset(session, user, compared)
     rows = []
-    for place in range(min(longest, limit)):
-        present = [row[place] if place < len(row) else None for row in predictions]
-        first = next(row for row in present if row is not None)
-        source = sources[place] if place < len(sources) else {}
+    for index, first, answers in answered[:limit]:
+        source = _get_source_row(dataset, index) if dataset else {}
         rows.append(
             {
-                "index": offset + place,
+                "index": index,
                 "prompt": source.get("prompt") or clean_prompt(first["prompt"]),
                 "label": first["label"],
                 "images": source.get("images", []),
-                "predictions": [row["predict"] if row else None for row in present],
+                "predictions": answers,
             }
         )
-    summaries = [_summarize(job) for job in compared]
-    return {"jobs": summaries, "rows": rows, "has_more": longest > limit}
+    summaries = [_summarize(job) | {"answers": _count_answers(job)} for job in compared]
+    return {"jobs": summaries, "rows": rows, "has_more": len(answered) > limit}
+
+
+def _iterate_answers(
+    compared: list[Job], wanted: RowChoice
+) -> Iterator[tuple[int, dict[str, str], list[str | None]]]:
+    """Yield the wanted rows: index, the first job's row that is there, and every job's answer."""
+    files = [storage.iterate_predictions(job.id, job.attempt) for job in compared]
+    for index, found in enumerate(itertools.zip_longest(*files)):
+        first = {name: str(next(row for row in found if row).get(name, "")) for name in ("prompt", "label")}
+        answers = [str(row.get("predict", "")) if row else None for row in found]
+        if is_row_chosen(wanted, first["label"], answers):
+            yield index, first, answers
+
+
+def _count_answers(job: Job) -> dict[str, int]:
+    """Return how many answers a finished evaluation gave, and how many are exactly the label."""
+    return dict(_count_exact_answers(job.id, job.attempt, job.status))
+
+
+@lru_cache(maxsize=256)
+def _count_exact_answers(job_id: str, attempt: int, status: str) -> tuple[tuple[str, int], ...]:
+    right = [
+        is_exact_match(str(row.get("predict", "")), str(row.get("label", "")))
+        for row in storage.iterate_predictions(job_id, attempt)
+    ]
+    return (("total", len(right)), ("exact", sum(right)))
 
 
 def _summarize(job: Job) -> dict[str, Any]:
@@ -107,29 +157,30 @@ def _summarize(job: Job) -> dict[str, Any]:
     }
 
 
-def _list_source_rows(
-    session: Session, user: User, compared: list[Job], offset: int, limit: int
-) -> list[dict[str, Any]]:
-    """Return the datasets' own rows behind the predictions, when all jobs predicted the same one dataset.
+def _find_common_dataset(session: Session, user: User, compared: list[Job]) -> Dataset | None:
+    """Return the one dataset that all jobs predicted whole, row by row.
 
     LLaMA-Factory predicts a dataset's rows in order; with several datasets or a cut they may not line up,
     and then no pictures are shown rather than wrong ones.
     """
     names = {tuple(job.spec["datasets"]) for job in compared}
     if len(names) != 1 or len(only := next(iter(names))) != 1:
-        return []
+        return None
     try:
         dataset = catalogue.get_dataset(session, user, only[0])
-        rows, total = catalogue.list_rows(dataset, offset, limit)
+        _, total = catalogue.list_rows(dataset, 0, 1)
     except NotFound:
-        return []
+        return None
     expected = min(total, *(int(job.spec["args"].get("max_samples") or total) for job in compared))
     if any(storage.count_predictions(job.id, job.attempt) != expected for job in compared):
-        return []
-    return [
-        {"prompt": _get_question(row), "images": [build_media_url(dataset, image) for image in row["images"]]}
-        for row in rows
-    ]
+        return None
+    return dataset
+
+
+def _get_source_row(dataset: Dataset, index: int) -> dict[str, Any]:
+    row = catalogue.list_rows(dataset, index, 1)[0][0]
+    images = [build_media_url(dataset, image) for image in row["images"]]
+    return {"prompt": _get_question(row), "images": images}
 
 
 def _get_question(row: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import FileResponse
 
+from backend.domain.comparison import RowChoice
 from backend.domain.spec import Body, JobBody, JobName
 from backend.services import dispatch, idempotency, jobs, nodes, results, submission
 from backend.services.jobs import JobFilter
@@ -235,11 +236,11 @@ def compare_jobs(
     user: SignedIn,
     session: DatabaseSession,
     jobs_wanted: Annotated[str, Query(alias="jobs", min_length=1, max_length=400)],
+    rows: RowChoice = "all",
     offset: Offset = 0,
     limit: Limit = 20,
 ) -> dict[str, Any]:
-    """Lay jobs of one kind side by side."""
-    compared = results.compare(
-        session, user, [part for part in jobs_wanted.split(",") if part], offset, limit
-    )
+    """Lay jobs of one kind side by side; `rows` chooses those where the answers differ, or who was right."""
+    wanted = [part for part in jobs_wanted.split(",") if part]
+    compared = results.compare(session, user, wanted, offset, limit, rows)
     return shapes.show_comparison(compared)
