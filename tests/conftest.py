@@ -6,15 +6,22 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
+from fastapi.testclient import TestClient
+from sqlalchemy import text
 
+from backend.database import get_engine, migrate
 from backend.launch.places import get_postgres_account
 from backend.launch.postgres import Postgres
 from backend.launch.redis import Redis
+from backend.queue import get_celery
 from backend.settings import get_settings
+from backend.tables import Base
+from tests.factories import Person, make_person
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -67,6 +74,81 @@ def redis_url(session_folder: Path) -> Iterator[str]:
     _export("REDIS_URL", server.url)
     yield server.url
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_url: str, redis_url: str, tuneforge_home: Path) -> str:
+    """The database of this test process with its tables; engine and Celery of this process speak to it."""
+    get_engine.cache_clear()
+    get_celery.cache_clear()
+    migrate(postgres_url)
+    return postgres_url
+
+
+@pytest.fixture
+def database(migrated_database: str, redis_url: str, tuneforge_home: Path) -> Iterator[None]:
+    """Tables, queues and the home's models, datasets and jobs, emptied again after the test."""
+    yield
+    emptied = "; ".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables))
+    with get_engine().begin() as connection:
+        connection.execute(text(emptied))
+    with redis.from_url(redis_url) as client:
+        client.flushdb()
+    for name in ("models", "datasets", "jobs"):
+        shutil.rmtree(tuneforge_home / name, ignore_errors=True)
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Sets an environment variable that the settings read, until the end of the test."""
+
+    def set_variable(name: str, value: str) -> None:
+        monkeypatch.setenv(name, value)
+        get_settings.cache_clear()
+
+    yield set_variable
+    monkeypatch.undo()
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def running_app(migrated_database: str) -> Iterator[TestClient]:
+    """The web application, started once for this test process."""
+    from backend.app import app
+
+    with TestClient(app) as client:
+        yield client
+
+
+@pytest.fixture
+def web_client(running_app: TestClient, database: None) -> TestClient:
+    """A client of the web application that nobody has signed in with."""
+    running_app.cookies.clear()
+    return running_app
+
+
+@pytest.fixture
+def sign_in(web_client: TestClient) -> Callable[..., Person]:
+    """Makes somebody with an account and a client that speaks for them: `sign_in("ann")`."""
+    return lambda username, role="user": make_person(web_client, username, role=role)
+
+
+@pytest.fixture
+def owner(sign_in: Callable[..., Person]) -> Person:
+    """Who owns what the test is about."""
+    return sign_in("owner")
+
+
+@pytest.fixture
+def colleague(sign_in: Callable[..., Person]) -> Person:
+    """Another user of the platform; what is the owner's does not exist for them."""
+    return sign_in("colleague")
+
+
+@pytest.fixture
+def administrator(sign_in: Callable[..., Person]) -> Person:
+    """Who sees everything."""
+    return sign_in("chief", "administrator")
 
 
 @pytest.fixture(scope="session")
