@@ -23,7 +23,7 @@ def test_a_running_job_is_checkpointed_and_goes_on_after_the_next_start(platform
         job = wait_for_job(client, job_id)
         assert (job["status"], job["attempt"]) == ("succeeded", 2), job["error"]
         events = client.get(f"/jobs/{job_id}/events").json()["data"]
-        assert [event["reason"] for event in events if event["old"] == "running"][0] == "node_stopped"
+        assert next(event["reason"] for event in events if event["old"] == "running") == "node_stopped"
         points = client.get(f"/jobs/{job_id}/metrics").json()["points"]
         log = client.get(f"/jobs/{job_id}/logs", params={"limit": 8 << 20})
     with_loss = [point for point in points if "loss" in point]
