@@ -31,8 +31,9 @@ def charge_attempt(session: Session, job: Job, seconds: float) -> None:
             device_seconds=seconds * job.gpu_count,
         )
         .on_conflict_do_nothing(index_elements=["job_id", "attempt"])
+        .returning(LedgerEntry.id)
     )
-    if session.execute(statement).rowcount != 1:  # type: ignore[attr-defined]
+    if session.scalar(statement) is None:
         return
     charged = select(func.coalesce(func.sum(LedgerEntry.amount_e4), 0)).where(LedgerEntry.job_id == job.id)
     job.cost_e4 = session.scalar(charged) or 0

@@ -78,7 +78,7 @@ def register(session: Session, username: str, password: str) -> User:
 
 def _create(session: Session, shown: str, key: str, password: str, *, role: str) -> User:
     user_id = new_id()
-    made = session.execute(
+    made = session.scalar(
         insert(User)
         .values(
             id=user_id,
@@ -91,8 +91,9 @@ def _create(session: Session, shown: str, key: str, password: str, *, role: str)
             created_at=utc_now(),
         )
         .on_conflict_do_nothing(index_elements=["username_key"])
+        .returning(User.id)
     )
-    if made.rowcount != 1:  # type: ignore[attr-defined]
+    if made is None:
         raise Conflict("This name is taken; choose another.", code="username_taken")
     return session.get_one(User, user_id)
 
