@@ -32,7 +32,7 @@ def prepare() -> None:
 async def _live(app: FastAPI) -> AsyncIterator[None]:
     prepare()
     app.state.broadcaster = Broadcaster()
-    app.state.board_keeper = BoardKeeper(get_settings().run_dir / "boards")
+    app.state.board_keeper = BoardKeeper()
     try:
         yield
     finally:

@@ -1,0 +1,17 @@
+"""Two or more jobs side by side."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from backend.web.deps import SignedIn
+from backend.web.pages.rendering import render_page
+
+router = APIRouter()
+
+
+@router.get("/compare")
+def show_comparison(request: Request, user: SignedIn) -> Response:
+    """Show the page; its script fetches the data."""
+    return render_page(request, "comparison/detail.html", user)

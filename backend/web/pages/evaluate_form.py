@@ -1,0 +1,17 @@
+"""The form that starts an evaluate job."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from backend.web.deps import SignedIn
+from backend.web.pages.rendering import render_page
+
+router = APIRouter()
+
+
+@router.get("/evaluate")
+def show_evaluate_form(request: Request, user: SignedIn) -> Response:
+    """Show the page; its script fetches the data."""
+    return render_page(request, "evaluate/new.html", user)

@@ -1,0 +1,17 @@
+"""What the platform is, what is running, and where to go next."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from backend.web.deps import SignedIn
+from backend.web.pages.rendering import render_page
+
+router = APIRouter()
+
+
+@router.get("/")
+def show_overview(request: Request, user: SignedIn) -> Response:
+    """Show the page; its script fetches the data."""
+    return render_page(request, "overview/overview.html", user)
