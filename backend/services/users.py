@@ -186,6 +186,9 @@ def authenticate(username: str, password: str, address: str) -> str:
     # Outside any transaction: hashing takes its time on purpose.
     right = _verify(password_hash, password[:MAX_PASSWORD_LENGTH])
     with transaction() as session:
+        # Again, one after the other: of guesses made at the same moment no more are answered.
+        _take_turns(session, key, address)
+        _refuse_if_throttled(session, key, address, now)
         if right and user_id is not None:
             session.execute(
                 delete(FailedLogin).where(FailedLogin.username_key == key, FailedLogin.address == address)
@@ -197,6 +200,11 @@ def authenticate(username: str, password: str, address: str) -> str:
             return user_id
         session.add(FailedLogin(username_key=key[:64], address=address))
     raise NotSignedIn("The name or the password is not right.", code="wrong_credentials")
+
+
+def _take_turns(session: Session, key: str, address: str) -> None:
+    for name in (f"account {key[:64]}", f"address {address}"):
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
 def _refuse_if_throttled(session: Session, key: str, address: str, now: datetime) -> None:
