@@ -1,0 +1,1 @@
+"""The estimator's parts: what a run consists of, its memory, its time, and settings that cost less."""

@@ -1,0 +1,95 @@
+"""One forward pass in numbers: how many tokens, padded how long, how many patches of how many pictures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from backend.domain.estimate.dataset_facts import DatasetFacts
+from backend.domain.estimate.run_settings import RunSettings
+from backend.domain.model_facts import VisionShape
+
+_PAD_MULTIPLE = 8
+"""LLaMA-Factory pads a training batch to a multiple of this."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one device computes at once.
+
+    `sequences` of `length` tokens each, padding included; `real_tokens` without it. `pictures` pictures of
+    `patches` patches each, attended in `windows` windows a picture. `padded` says that an attention mask is
+    needed.
+    """
+
+    sequences: int
+    length: float
+    real_tokens: float
+    pictures: float
+    patches: float
+    windows: int
+    padded: bool
+
+    @property
+    def tokens(self) -> float:
+        return self.sequences * self.length
+
+    @property
+    def all_patches(self) -> float:
+        return self.pictures * self.patches
+
+
+def build_batches(run: RunSettings, data: DatasetFacts) -> tuple[Batch, Batch]:
+    """Return the usual batch, which time goes by, and the largest that may come, which memory goes by."""
+    if run.packing:
+        usual = largest = float(run.cutoff_len)
+        mean = float(run.cutoff_len)
+    else:
+        share = run.batch / (run.batch + 1)
+        mean = min(data.mean_tokens, run.cutoff_len)
+        usual = min(run.cutoff_len, max(mean, data.find_length(share) if run.sequences > 1 else mean))
+        largest = min(run.cutoff_len, data.max_tokens)
+    patches, windows = 0.0, 0
+    if run.model.vision is not None and data.pictures > 0:
+        rows, columns = scale_picture(run, data.picture_width, data.picture_height, run.model.vision)
+        patches = float(rows * columns)
+        windows = count_windows(run.model.vision, rows, columns)
+    pictures = run.sequences * (data.pictures if patches else 0.0)
+    if run.packing and patches:
+        pictures *= run.cutoff_len / max(1.0, min(data.mean_tokens, run.cutoff_len))
+    padded = run.sequences > 1 and not run.packing and data.p95_tokens > data.median_tokens
+    return tuple(  # type: ignore[return-value]
+        Batch(run.sequences, _pad(length), run.sequences * mean, pictures, patches, windows, padded)
+        for length in (usual, largest)
+    )
+
+
+def _pad(length: float) -> float:
+    return float(math.ceil(max(1.0, length) / _PAD_MULTIPLE) * _PAD_MULTIPLE)
+
+
+def scale_picture(run: RunSettings, width: int, height: int, vision: VisionShape) -> tuple[int, int]:
+    """Return a picture's rows and columns of patches.
+
+    LLaMA-Factory scales a picture into `image_min_pixels` and `image_max_pixels`; Qwen's processor then rounds both
+    sides to whole merged patches. (Towers of a fixed size are taken to do the same.)
+    """
+    area = max(1, width * height)
+    factor = 1.0
+    if area > run.image_max_pixels:
+        factor = math.sqrt(run.image_max_pixels / area)
+    elif area < run.image_min_pixels:
+        factor = math.sqrt(run.image_min_pixels / area)
+    step = vision.patch * vision.merge
+
+    def scale(side: int) -> int:
+        return max(1, round(int(side * factor) / step)) * vision.merge
+
+    return scale(height), scale(width)
+
+
+def count_windows(vision: VisionShape, rows: int, columns: int) -> int:
+    """Return how many windows of `vision.window` patches a picture is cut into (1 where there are none)."""
+    if not vision.window:
+        return 1
+    return math.ceil(rows / vision.window) * math.ceil(columns / vision.window)

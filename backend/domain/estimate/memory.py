@@ -1,0 +1,214 @@
+"""Peak memory of a device, term by term, at each moment of a step that may be the peak.
+
+The terms follow what transformers, PEFT and torch keep: every `_PER_…` constant is a count of tensors read off
+their code, not a fitted number. The two that are measured say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backend.domain.estimate.batch import Batch
+from backend.domain.estimate.parameters import Parameters, count_parameters
+from backend.domain.estimate.run_settings import RunSettings
+from backend.domain.gpu_kinds import GIB, MIB
+
+PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "vision", "overhead")
+
+_CONTEXT_BYTES = int(0.5 * GIB)
+"""CUDA's own context and kernels: measured, what the driver shows above what torch has reserved."""
+
+_FRAGMENTATION = 0.05
+"""Measured: what torch reserves above what it has allocated, as a share of the part that comes and goes."""
+
+_OPTIMIZER_BYTES = {
+    "adamw_8bit": 2.0,
+    "adamw_bnb_8bit": 2.0,
+    "paged_adamw_8bit": 2.0,
+    "paged_adamw_32bit": 8.0,
+    "adafactor": 0.1,
+    "sgd": 0.0,
+    "lion_32bit": 4.0,
+    "lion_8bit": 1.0,
+}
+"""Bytes of state for each trained number; AdamW keeps two moments of the number's own width."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one device: by part at the peak, and in all as torch allocates, without `overhead`."""
+
+    parts: dict[str, int]
+
+    @property
+    def allocated(self) -> int:
+        return sum(size for part, size in self.parts.items() if part != "overhead")
+
+    @property
+    def total(self) -> int:
+        return sum(self.parts.values())
+
+
+def estimate_memory(run: RunSettings, batch: Batch) -> Memory:
+    """Return the peak of a training run, with `batch` the largest that comes."""
+    parameters = count_parameters(run)
+    fixed = _count_fixed(run, parameters)
+    moments = [
+        _build_forward_end(run, parameters, batch),
+        _build_loss_backward(run, batch),
+        _build_layer_backward(run, batch),
+    ]
+    if run.accumulation == 1 and run.finetuning_type != "lora":
+        # Gradients come into being layer by layer while activations go; they stay only between passes.
+        for moment in moments[:2]:
+            moment["gradients"] = -fixed["gradients"]
+    peak = max(moments, key=lambda moment: sum(moment.values()))
+    parts = {name: int(fixed.get(name, 0) + peak.get(name, 0)) for name in PARTS}
+    moving = parts["activations"] + parts["logits"] + parts["vision"]
+    parts["overhead"] = 0 if run.on_cpu else _CONTEXT_BYTES + int(_FRAGMENTATION * moving)
+    return Memory(parts)
+
+
+def _count_fixed(run: RunSettings, parameters: Parameters) -> dict[str, float]:
+    """Return weights, gradients and optimizer state, divided as ZeRO divides them."""
+    shares = run.gpu_count if run.zero_stage else 1
+    weights = float(measure_frozen_weights(run, parameters) + parameters.optimized * run.trained_bytes)
+    if run.has_reference_model and run.finetuning_type != "lora":
+        weights += run.model.parameters * run.compute_bytes
+    gradients = float(parameters.optimized * run.trained_bytes)
+    per_number = _OPTIMIZER_BYTES.get(run.optimizer, 2.0 * run.trained_bytes)
+    optimizer = parameters.optimized * per_number
+    if run.zero_stage:
+        optimizer /= shares
+    if run.zero_stage >= 2:
+        gradients /= shares
+    if run.zero_stage == 3:
+        weights /= shares
+    if run.zero_offload:
+        optimizer = 0.0
+    return {"weights": weights, "gradients": gradients, "optimizer": optimizer}
+
+
+def measure_frozen_weights(run: RunSettings, parameters: Parameters) -> int:
+    """Return the bytes of the weights that are not trained, quantised where that is asked."""
+    if not run.quantization_bit:
+        return parameters.frozen * run.compute_bytes
+    linear = min(parameters.linear, parameters.frozen)
+    # A block of 64 numbers shares a scale, itself of one byte where scales are quantised again.
+    per_number = run.quantization_bit / 8 + (1 / 64 if run.quantization_bit <= 4 else 0)
+    return int(linear * per_number) + (parameters.frozen - linear) * run.compute_bytes
+
+
+# -- what one token leaves behind --------------------------------------------------------------------------
+
+
+def measure_text_activations(run: RunSettings, *, trained: bool, padded: bool) -> float:
+    """Return the bytes that one token of one decoder layer keeps for the backward pass.
+
+    Widths are h (hidden), q and k (queries; keys), i (feed-forward); b is `compute_bytes`.
+    """
+    text, width = run.model.text, run.compute_bytes
+    hidden, query, key = text.hidden, text.query_width, text.key_value_width
+    wide = text.active_experts * text.intermediate if text.experts > 1 else text.intermediate
+    residual = 4 if run.finetuning_type == "full" else width
+    norm_input = (0 if run.liger else 4) * hidden + (residual * hidden if run.liger else 0)
+    heads_kept = 2 * query if padded and key < query else 2 * key
+    attention = width * (2 * query + heads_kept)
+    feed_forward = width * (2 if run.liger else 3) * wide
+    inputs = 0.0
+    if run.finetuning_type == "lora" and trained:
+        # PEFT casts the input of each adapter anew, so each keeps a copy of its own.
+        linears = text.list_linears()
+        chosen = [name for name in linears if "all" in run.lora_targets or name in run.lora_targets]
+        inputs = width * sum(linears[name][0] for name in chosen)
+        if text.experts > 1:
+            inputs += width * text.active_experts * (2 * hidden + text.intermediate)
+    elif trained:
+        # A trained matrix keeps its input; q, k and v share one, gate and up another; the norms keep theirs.
+        inputs = width * (2 * hidden + query + wide) + width * 2 * hidden
+    return 2 * norm_input + attention + feed_forward + inputs
+
+
+def _measure_vision_activations(run: RunSettings) -> float:
+    """Return the bytes that one patch of one vision layer keeps for the backward pass."""
+    vision = run.model.vision
+    assert vision is not None
+    width = run.compute_bytes
+    attention = width * 4 * vision.hidden
+    feed_forward = width * (3 if vision.gated else 2) * vision.intermediate
+    kept = 2 * 4 * vision.hidden + attention + feed_forward
+    if not run.frozen_vision:
+        kept += width * (4 * vision.hidden + vision.intermediate)
+    return kept
+
+
+# -- the moments -------------------------------------------------------------------------------------------
+
+
+def _count_kept(run: RunSettings, batch: Batch) -> dict[str, float]:
+    """Return what is kept from the forward pass until the backward pass reaches it."""
+    text = run.model.text
+    residual = 4 if run.finetuning_type == "full" else run.compute_bytes
+    lowest = _find_lowest_trained_layer(run)
+    layers = text.layers - lowest
+    if run.gradient_checkpointing:
+        activations = batch.tokens * text.layers * text.hidden * residual
+        if run.finetuning_type == "freeze":
+            # Frozen layers are not checkpointed, yet their inputs require gradients: they keep everything.
+            each = measure_text_activations(run, trained=False, padded=batch.padded)
+            activations = batch.tokens * (lowest * each + layers * text.hidden * residual)
+    else:
+        each = measure_text_activations(run, trained=True, padded=batch.padded)
+        activations = batch.tokens * layers * each
+    vision = 0.0
+    if run.keeps_vision_activations and run.model.vision is not None:
+        vision = batch.all_patches * run.model.vision.layers * _measure_vision_activations(run)
+        if not run.frozen_vision and run.gradient_checkpointing:
+            vision = batch.all_patches * run.model.vision.layers * run.model.vision.hidden * run.compute_bytes
+    return {"activations": activations, "vision": vision}
+
+
+def _find_lowest_trained_layer(run: RunSettings) -> int:
+    if run.finetuning_type != "freeze" or run.trained_layers < 0:
+        return 0
+    return max(0, run.model.text.layers - run.trained_layers)
+
+
+def _build_forward_end(run: RunSettings, parameters: Parameters, batch: Batch) -> dict[str, float]:
+    """The loss has just been computed; autocast still holds its half-precision copies of trained weights."""
+    moment = _count_kept(run, batch)
+    if run.compute_bytes < run.trained_bytes:
+        moment["weights"] = float(run.compute_bytes * parameters.trained_matrices)
+    moment["logits"] = _measure_logits(run, batch, copies=2.0)
+    return moment
+
+
+def _build_loss_backward(run: RunSettings, batch: Batch) -> dict[str, float]:
+    """The gradient of the logits is being made: log-probabilities, their gradient, and that of the logits."""
+    moment = _count_kept(run, batch)
+    moment["logits"] = _measure_logits(run, batch, copies=3.0)
+    return moment
+
+
+def _build_layer_backward(run: RunSettings, batch: Batch) -> dict[str, float]:
+    """The backward pass is inside the last layer, whose activations are all there, with their gradients."""
+    moment = _count_kept(run, batch)
+    each = measure_text_activations(run, trained=True, padded=batch.padded)
+    moment["activations"] += batch.tokens * each * (1.0 if run.gradient_checkpointing else 0.2)
+    return moment
+
+
+def _measure_logits(run: RunSettings, batch: Batch, *, copies: float) -> float:
+    """Return the bytes of logits and loss: `copies` in float32, and one in half precision in the forward pass."""
+    text = run.model.text
+    if run.liger and run.stage in ("sft", "pt"):
+        # The loss is fused with the last product and works through the tokens in slices.
+        return batch.tokens * text.hidden * run.compute_bytes * 2 + 64 * MIB
+    numbers = batch.tokens * text.vocabulary
+    if run.stage in ("dpo", "kto"):
+        # Policy's logits and log-probabilities, then the reference's logits, their shifted copy and result.
+        copies = 5.0 if run.has_reference_model else 4.0
+    elif run.stage == "rm":
+        copies = 1.0
+    half = run.compute_bytes if copies == 2.0 and run.compute_bytes < 4 else 0
+    return numbers * (4 * copies + half)

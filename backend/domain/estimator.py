@@ -1,0 +1,199 @@
+"""Time, money and memory of a job before it starts: pure, without torch, in a few milliseconds at most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backend.domain import pricing
+from backend.domain.estimate.advice import find_smallest_change, judge_fit
+from backend.domain.estimate.batch import build_batches
+from backend.domain.estimate.dataset_facts import DatasetFacts, combine_datasets
+from backend.domain.estimate.memory import estimate_memory
+from backend.domain.estimate.phases import (
+    Steps,
+    count_steps,
+    estimate_generation_bytes,
+    estimate_generation_phases,
+    estimate_train_phases,
+)
+from backend.domain.estimate.run_settings import RunSettings, parse_run_settings
+from backend.domain.estimate.speed import estimate_step
+from backend.domain.gpu_kinds import describe_gpu_kind
+from backend.domain.model_facts import ModelFacts
+
+__all__ = ["DatasetFacts", "estimate_job"]
+
+# How far a modelled estimate may be off, as factors of the expected value.
+_TIME_SPREAD = (0.80, 1.30)
+_MEMORY_SPREAD = (0.95, 1.08)
+_UNKNOWN_SPREAD = 1.35
+"""Each fact that had to be guessed widens the range by this."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    phases: dict[str, float]
+    steps: Steps
+    memory: dict[str, int]
+
+
+def estimate_job(
+    *,
+    kind: str,
+    stage: str,
+    finetuning_type: str,
+    args: Mapping[str, Any],
+    model: ModelFacts,
+    datasets: Sequence[DatasetFacts],
+    gpu_kind: str,
+    gpu_count: int,
+    memory_bytes: int | None = None,
+    tier: str = "express",
+    queue_seconds: float = 0.0,
+    currency: str = "CNY",
+    tuned: bool = False,
+) -> dict[str, Any]:
+    """Return the estimate of a job in the shape of the REST contract.
+
+    `args` are LLaMA-Factory's arguments, complete with the platform's defaults; `memory_bytes` is what one device
+    of the kind really has. `tuned` says that an evaluated model was tuned, so that it knows when to stop. Seconds
+    are of wall time and bytes of one device. `duration_seconds` is the sum of all of `breakdown_seconds` but
+    `queue`, and is what is paid for; `memory_bytes.parts` add up to its `expected`. Nothing unknown is an error:
+    it widens the range and is said in `warnings`.
+    """
+    gpu = describe_gpu_kind(gpu_kind, memory_bytes)
+    run = parse_run_settings(
+        args, model=model, gpu=gpu, gpu_count=gpu_count, stage=stage, finetuning_type=finetuning_type
+    )
+    data = combine_datasets(datasets)
+    outcome = _estimate_train(run, args, data) if kind == "train" else _estimate_evaluate(run, args, data, tuned)
+    warnings = _list_unknown(run, data)
+    widen = _UNKNOWN_SPREAD ** len(warnings)
+    phases = {name: round(value, 1) for name, value in outcome.phases.items()}
+    seconds = _spread(sum(phases.values()), _TIME_SPREAD, widen)
+    memory = outcome.memory
+    used = sum(memory.values())
+    fits = judge_fit(used, gpu.memory_bytes)
+    if fits != "yes" and kind == "train":
+        warnings.append(_warn_about_memory(run, data, fits, used))
+    elif fits != "yes":
+        warnings.append(_warn_about_generation(args, fits, used, gpu.memory_bytes))
+    return {
+        "duration_seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "breakdown_seconds": {"queue": round(queue_seconds, 1)} | phases,
+        "steps": outcome.steps.steps,
+        "tokens": outcome.steps.tokens,
+        "samples": outcome.steps.samples,
+        "memory_bytes": {
+            **{name: int(value) for name, value in _spread(used, _MEMORY_SPREAD, widen).items()},
+            "available": gpu.memory_bytes,
+            "parts": memory,
+        },
+        "fits": fits,
+        "cost": _price_range(seconds, run, tier, currency),
+        "by_tier": {name: _price_range(seconds, run, name, currency) for name in pricing.TIERS},
+        "basis": "modelled",
+        "warnings": warnings,
+        "recommended": None,
+    }
+
+
+def _estimate_train(run: RunSettings, args: Mapping[str, Any], data: DatasetFacts) -> _Outcome:
+    usual, largest = build_batches(run, data)
+    steps = count_steps(run, args, data)
+    step = estimate_step(run, usual)
+    phases = estimate_train_phases(run, args, data, usual, steps, step)
+    return _Outcome(phases, steps, estimate_memory(run, largest).parts)
+
+
+def _estimate_evaluate(
+    run: RunSettings, args: Mapping[str, Any], data: DatasetFacts, tuned: bool
+) -> _Outcome:
+    phases, steps = estimate_generation_phases(run, args, data, tuned=tuned)
+    return _Outcome(phases, steps, estimate_generation_bytes(run, args, data))
+
+
+def _spread(value: float, factors: tuple[float, float], widen: float) -> dict[str, float]:
+    low = value * (1 - (1 - factors[0]) * widen)
+    return {"low": max(0.2 * value, low), "expected": value, "high": value * (1 + (factors[1] - 1) * widen)}
+
+
+def _price_range(seconds: dict[str, float], run: RunSettings, tier: str, currency: str) -> dict[str, str]:
+    prices = {
+        name: pricing.format_amount(
+            pricing.price(value, run.gpu_count, run.gpu.price_per_hour_e4, tier)
+        )
+        for name, value in seconds.items()
+    }
+    return {"currency": currency, **prices}
+
+
+# -- warnings ------------------------------------------------------------------------------------------------
+
+
+def _warn(code: str, detail: str, detail_zh: str, fix: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"code": code, "detail": detail, "detail_zh": detail_zh, "fix": fix or {}}
+
+
+def _list_unknown(run: RunSettings, data: DatasetFacts) -> list[dict[str, Any]]:
+    warnings = []
+    if not run.gpu.known:
+        warnings.append(
+            _warn(
+                "unknown_gpu_kind",
+                f"The speed of {run.gpu.name!r} is not known; the estimate assumes a middling card.",
+                f"不了解 {run.gpu.name!r} 的速度，按中等显卡估算。",
+            )
+        )
+    if not run.model.known:
+        warnings.append(
+            _warn(
+                "unknown_architecture",
+                "The model's config.json does not tell its whole shape; it is guessed from its size.",
+                "从模型的 config.json 读不出完整结构，按参数量推测。",
+            )
+        )
+    if not data.known:
+        warnings.append(
+            _warn(
+                "unknown_lengths",
+                "The dataset's lengths in tokens are not known yet; they are guessed.",
+                "数据集的 token 长度尚未统计，按常见长度推测。",
+            )
+        )
+    return warnings
+
+
+def _warn_about_memory(run: RunSettings, data: DatasetFacts, fits: str, used: float) -> dict[str, Any]:
+    available = run.gpu.memory_bytes
+    fix = find_smallest_change(run, data, available)
+    need, have = used / 2**30, available / 2**30
+    code = "out_of_memory" if fits == "no" else "tight_memory"
+    if fix is None:
+        advice = "choose a device with more memory, a smaller model, or LoRA"
+        advice_zh = "请选择显存更大的设备、更小的模型，或改用 LoRA"
+    else:
+        advice = "set " + ", ".join(f"{name} = {value}" for name, value in fix.items())
+        advice_zh = "可设置 " + "，".join(f"{name} = {value}" for name, value in fix.items())
+    return _warn(
+        code,
+        f"About {need:.1f} GiB are needed on each device and it has {have:.1f} GiB; {advice}.",
+        f"每张卡约需 {need:.1f} GiB，现有 {have:.1f} GiB；{advice_zh}。",
+        fix,
+    )
+
+
+def _warn_about_generation(args: Mapping[str, Any], fits: str, used: float, available: float) -> dict[str, Any]:
+    size = args.get("per_device_eval_batch_size")
+    smaller = max(1, size // 2) if isinstance(size, int) else 1
+    need, have = used / 2**30, available / 2**30
+    return _warn(
+        "out_of_memory" if fits == "no" else "tight_memory",
+        f"About {need:.1f} GiB are needed on each device and it has {have:.1f} GiB; "
+        f"set per_device_eval_batch_size = {smaller} or lower max_new_tokens.",
+        f"每张卡约需 {need:.1f} GiB，现有 {have:.1f} GiB；"
+        f"可设置 per_device_eval_batch_size = {smaller}，或减小 max_new_tokens。",
+        {"per_device_eval_batch_size": smaller},
+    )
