@@ -25,13 +25,18 @@ def get_home() -> Path:
 def resolve(root: Path, name: str) -> Path:
     """Return the path of `name` below `root`.
 
-    Raises NotFound for anything that would lead out of it, by `..`, an absolute path or a link.
+    Raises NotFound for what is not there, and for anything that would lead out of it, by `..`, an absolute
+    path or a link.
     """
     parts = PurePosixPath(name).parts
     if not parts or "\0" in name or PurePosixPath(name).is_absolute() or ".." in parts:
         raise NotFound("There is no such file.")
     path = root.joinpath(*parts)
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        inside = path.resolve(strict=True).is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # not there, a name too long, a circle of links
+        inside = False
+    if not inside:
         raise NotFound("There is no such file.")
     return path
 
@@ -53,7 +58,7 @@ def read_json(path: Path) -> Any:
         if path.stat().st_size > MAX_FACTS_BYTES:
             return None
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -118,10 +123,11 @@ def _list_logs(job_id: str) -> list[tuple[Path, int]]:
 def read_log(job_id: str, offset: int, limit: int, *, whole_characters: bool = True) -> bytes:
     """Return up to `limit` bytes of the job's log from byte `offset`, running on across attempts.
 
-    The cut falls between UTF-8 characters, unless nothing but part of one is there.
+    The cut falls between UTF-8 characters: the part of one at the end of what is written so far is left for
+    later. A limit below 4 counts as 4, so that any character fits.
     """
     pieces: list[bytes] = []
-    wanted, start = limit, offset
+    wanted, start = max(limit, 4), offset
     for path, size in _list_logs(job_id):
         if start >= size:
             start -= size
@@ -145,7 +151,7 @@ def trim_partial_character(data: bytes) -> bytes:
         if byte & 0b1100_0000 == 0b1000_0000:
             continue
         length = 1 if byte < 0x80 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-        return data[:-back] if length > back and len(data) > back else data
+        return data[:-back] if length > back else data
     return data
 
 
@@ -165,8 +171,6 @@ def _load_rows(path: str, mtime_ns: int) -> list[dict[str, Any]]:
 def read_rows(dataset_path: str, file_name: str) -> list[dict[str, Any]]:
     """Return a dataset's rows as its file holds them."""
     path = resolve(get_home() / dataset_path, file_name)
-    if not path.is_file():
-        raise NotFound("The dataset's file is gone; ask an administrator to restore it.")
     return _load_rows(str(path), path.stat().st_mtime_ns)
 
 
@@ -175,19 +179,26 @@ def read_rows(dataset_path: str, file_name: str) -> list[dict[str, Any]]:
 
 def read_predictions(job_id: str, attempt: int, offset: int, limit: int) -> list[dict[str, str]]:
     """Return rows `offset` … `offset + limit` of an evaluate job's `generated_predictions.jsonl`."""
-    path = get_attempt_folder(job_id, attempt) / "output" / "generated_predictions.jsonl"
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in itertools.islice(lines, offset, offset + limit)]
+    return list(itertools.islice(iterate_predictions(job_id, attempt), offset, offset + limit))
 
 
 def iterate_predictions(job_id: str, attempt: int) -> Iterator[dict[str, str]]:
-    """Yield all rows of an evaluate job's predictions, in the order of its dataset."""
+    """Yield all rows of an evaluate job's predictions, in the order of its dataset.
+
+    A line that is no row ends them: it is still being written, or the run ended in it.
+    """
     path = get_attempt_folder(job_id, attempt) / "output" / "generated_predictions.jsonl"
-    if path.is_file():
-        with path.open(encoding="utf-8") as lines:
-            yield from (json.loads(line) for line in lines)
+    if not path.is_file():
+        return
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                return
+            if not isinstance(row, dict):
+                return
+            yield row
 
 
 @lru_cache(maxsize=256)
