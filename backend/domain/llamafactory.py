@@ -83,8 +83,8 @@ def _build_common(template: str, device: str, media_dir: str | None) -> Config:
     if media_dir is not None:
         config["media_dir"] = media_dir
     if device == "cpu":
-        # NCCL, the default of several processes, needs GPUs.
-        config |= {"use_cpu": True, "ddp_backend": "gloo"}
+        # No `ddp_backend`: several processes on CPUs take gloo by themselves, and one alone fails when it is named.
+        config["use_cpu"] = True
     return config
 
 
