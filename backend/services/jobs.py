@@ -105,7 +105,7 @@ def count_jobs(session: Session, user: User, wanted: JobFilter) -> dict[str, int
     """Return how many jobs stand in each status, whatever status the list is narrowed to."""
     query = _filter(select(Job.status, func.count()), user, wanted).group_by(Job.status)
     counts = {status.value: 0 for status in JobStatus}
-    counts.update(dict(session.execute(query).tuples()))
+    counts.update((status, count) for status, count in session.execute(query))
     return counts
 
 
