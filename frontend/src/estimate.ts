@@ -1,0 +1,110 @@
+// What a job would take, as `POST /estimates` answers it and a job keeps it.
+import type { Money } from "./api";
+import { formatBytes, formatDuration, formatMoney } from "./format";
+import { t } from "./language";
+
+export interface Range {
+  low: number;
+  expected: number;
+  high: number;
+}
+
+export interface MoneyRange {
+  currency: string;
+  low: string;
+  expected: string;
+  high: string;
+}
+
+export interface EstimateWarning {
+  code: string;
+  detail: string;
+  detail_zh?: string;
+  fix?: Record<string, unknown> | null;
+}
+
+export interface Recommendation {
+  args?: Record<string, unknown>;
+  resources?: Record<string, unknown>;
+  duration_seconds?: Range;
+  cost?: MoneyRange;
+  why?: string[];
+  why_zh?: string[];
+}
+
+export interface Estimate {
+  duration_seconds: Range;
+  breakdown_seconds: Record<string, number>;
+  steps: number | null;
+  tokens: number | null;
+  samples: number | null;
+  memory_bytes: Range & { available: number | null; parts: Record<string, number> };
+  fits: "yes" | "tight" | "no";
+  cost: MoneyRange;
+  by_tier: Record<string, unknown>;
+  basis: "measured" | "calibrated" | "modelled";
+  warnings: EstimateWarning[];
+  recommended: Recommendation | null;
+}
+
+/** A job's estimate, or null when it has none that can be read. */
+export function readEstimate(value: unknown): Estimate | null {
+  if (typeof value !== "object" || value === null) return null;
+  const estimate = value as Partial<Estimate>;
+  return estimate.duration_seconds && estimate.memory_bytes && estimate.cost ? (estimate as Estimate) : null;
+}
+
+/** "14 分 0 秒 – 20 分 10 秒"; one figure when both ends read alike. */
+export function formatDurationRange(range: Range): string {
+  return joinRange(formatDuration(range.low), formatDuration(range.high));
+}
+
+export function formatMoneyRange(range: MoneyRange): string {
+  return joinRange(formatMoney(pickMoney(range, "low")), formatMoney(pickMoney(range, "high")));
+}
+
+export function pickMoney(range: MoneyRange, which: "low" | "expected" | "high"): Money {
+  return { currency: range.currency, amount: range[which] };
+}
+
+export function formatBytesRange(range: Range): string {
+  return joinRange(formatBytes(range.low), formatBytes(range.high));
+}
+
+function joinRange(low: string, high: string): string {
+  return low === high ? low : `${low} – ${high}`;
+}
+
+export function nameBasis(basis: Estimate["basis"]): string {
+  const names = {
+    measured: t("按同类任务实测", "measured on jobs like it"),
+    calibrated: t("按已完成任务校准", "calibrated on finished jobs"),
+    modelled: t("按模型推算", "modelled"),
+  };
+  return names[basis] ?? basis;
+}
+
+/** What the parts of the time are called, in the order in which they happen. */
+export function listDurationParts(): [string, string][] {
+  return [
+    ["queue", t("排队", "queue")],
+    ["start", t("启动", "start")],
+    ["load", t("加载模型", "load the model")],
+    ["tokenize", t("处理数据", "tokenize")],
+    ["train", t("训练", "train")],
+    ["evaluate", t("评估", "evaluate")],
+    ["save", t("保存", "save")],
+  ];
+}
+
+export function listMemoryParts(): [string, string][] {
+  return [
+    ["weights", t("模型权重", "weights")],
+    ["gradients", t("梯度", "gradients")],
+    ["optimizer", t("优化器", "optimizer")],
+    ["activations", t("激活值", "activations")],
+    ["logits", t("输出层", "logits")],
+    ["vision", t("视觉部分", "vision")],
+    ["overhead", t("运行开销", "overhead")],
+  ];
+}

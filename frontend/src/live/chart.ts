@@ -1,0 +1,98 @@
+/** One chart of a page: uPlot in the page's colours, as wide as its place, with the values under the pointer. */
+import uPlot from "uplot";
+
+import { formatSetting } from "../format";
+
+export interface Line {
+  label: string;
+  /** Name of a colour of the style sheet, such as `--chart-1`. */
+  colour: string;
+  width?: number;
+  /** 0 to 1: a faint line lets another stand out. */
+  opacity?: number;
+  dashed?: boolean;
+  showPoints?: boolean;
+}
+
+export interface ChartSetup {
+  lines: Line[];
+  x: "step" | "time";
+  height?: number;
+  /** How values read at the axis and in the legend. */
+  formatValue?: (value: number) => string;
+  /** Fixed ends of the value axis. */
+  range?: [number, number];
+}
+
+const FONT = "11px system-ui, sans-serif";
+
+/** Figures that matter: 0.0000493 → "4.93e-5", 2.71828 → "2.718". */
+export function formatFigure(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
+  return formatSetting(Number(value.toPrecision(4)));
+}
+
+export class Chart {
+  private readonly plot: uPlot;
+  private readonly height: number;
+
+  constructor(host: HTMLElement, private readonly setup: ChartSetup) {
+    this.height = setup.height ?? 220;
+    const empty = [[], ...setup.lines.map(() => [])] as unknown as uPlot.AlignedData;
+    this.plot = new uPlot(this.buildOptions(host), empty, host);
+    new ResizeObserver(() => this.fit(host)).observe(host);
+  }
+
+  /** `data` is x and one column for each line. */
+  setData(data: (number | null)[][]): void {
+    this.plot.setData(data as uPlot.AlignedData);
+  }
+
+  private fit(host: HTMLElement): void {
+    const width = Math.floor(host.clientWidth);
+    if (width > 0 && width !== this.plot.width) this.plot.setSize({ width, height: this.height });
+  }
+
+  private buildOptions(host: HTMLElement): uPlot.Options {
+    const format = this.setup.formatValue ?? formatFigure;
+    const axis = { stroke: readColour("--chart-axis"), font: FONT, grid: { stroke: readColour("--chart-grid"), width: 1 }, ticks: { show: false } };
+    return {
+      width: Math.max(200, Math.floor(host.clientWidth)),
+      height: this.height,
+      padding: [10, 12, 0, 0],
+      scales: {
+        x: { time: this.setup.x === "time" },
+        y: this.setup.range ? { range: this.setup.range } : {},
+      },
+      axes: [
+        { ...axis, size: 28, gap: 6 },
+        { ...axis, size: 58, gap: 6, values: (_, ticks) => ticks.map(format) },
+      ],
+      cursor: { drag: { x: true, y: false }, points: { size: 7 } },
+      legend: { live: true },
+      series: [
+        this.setup.x === "step" ? { label: "step" } : {},
+        ...this.setup.lines.map((line) => this.buildSeries(line, format)),
+      ],
+    };
+  }
+
+  private buildSeries(line: Line, format: (value: number) => string): uPlot.Series {
+    const colour = readColour(line.colour);
+    return {
+      label: line.label,
+      stroke: colour,
+      width: line.width ?? 1.75,
+      alpha: line.opacity ?? 1,
+      dash: line.dashed ? [6, 4] : undefined,
+      spanGaps: true,
+      points: line.showPoints ? { show: true, size: 6, fill: colour } : {},
+      value: (_, value) => (value === null || value === undefined ? "–" : format(value)),
+    };
+  }
+}
+
+function readColour(name: string): string {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim() || "#6b7280";
+}
