@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 
 from backend.board import BoardKeeper
 from backend.database import transaction
-from backend.services import catalogue, users
+from backend.services import catalogue, uptime, users
 from backend.settings import get_settings, read_or_make_secret
+from backend.tables.base import utc_now
 from backend.web.api import build_api_router, health
 from backend.web.api.stream import Broadcaster
 from backend.web.errors import install_error_handlers
@@ -26,6 +29,19 @@ def prepare() -> None:
     with transaction() as session:
         users.ensure_admin(session, password)
         catalogue.discover(session)
+
+
+def _note_answering() -> None:
+    with transaction() as session:
+        uptime.note_answering(session, utc_now())
+
+
+async def _keep_pulse() -> None:
+    """Note time and again that we answer; while the database is away we do not, and nothing is noted."""
+    while True:
+        with suppress(Exception):
+            await run_in_threadpool(_note_answering)
+        await asyncio.sleep(uptime.RENEW_SECONDS)
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from backend import queue
@@ -10,7 +9,6 @@ from backend.database import transaction
 from backend.services import catalogue, dispatch, pruning
 
 celery = queue.get_celery()
-_STARTED = time.monotonic()
 
 
 @celery.task(name="tuneforge.dispatch")
@@ -24,7 +22,7 @@ def dispatch_jobs() -> None:
 def reap_jobs() -> None:
     """Take back what nobody claimed and what was lost."""
     with transaction() as session:
-        dispatch.reap(session, time.monotonic() - _STARTED)
+        dispatch.reap(session)
 
 
 @celery.task(name="tuneforge.discover")

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from backend import queue
 from backend.domain.job import EndReason, JobStatus
 from backend.domain.scheduler import QueuedJob, order_queue, plan_assignments
-from backend.services import endings, nodes
+from backend.services import endings, nodes, uptime
 from backend.services.moves import StaleJob, move
 from backend.settings import get_settings
 from backend.tables.base import utc_now
@@ -65,11 +65,12 @@ def find_queue_position(session: Session, job: Job) -> int | None:
     return next((place for place, queued in enumerate(ordered, start=1) if queued.id == job.id), None)
 
 
-def reap(session: Session, backend_up_seconds: float) -> int:
+def reap(session: Session) -> int:
     """Take back assignments nobody claimed and leases that ran out; return how many.
 
-    A lost lease is acted on only after `fence_seconds` and a margin, counting from when this backend itself
-    was up: by then a cut-off node has ended its run, so two attempts never train side by side.
+    A lost lease is acted on only after `fence_seconds` and a margin, in all of which we could be reached: by
+    then a cut-off node has ended its run, so two attempts never train side by side; and after an outage of
+    ours every node has had that long to speak again.
     """
     now = utc_now()
     taken = 0
@@ -81,7 +82,7 @@ def reap(session: Session, backend_up_seconds: float) -> int:
     for job in unclaimed:
         taken += _requeue_unclaimed(session, job)
     patience = get_settings().fence_seconds + 30
-    if backend_up_seconds < patience:
+    if uptime.measure_answering_seconds(session, now) < patience:
         return taken
     lost = session.scalars(
         select(Job).where(

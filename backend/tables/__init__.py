@@ -1,6 +1,6 @@
 """The tables; importing this package registers every one of them on `Base.metadata`."""
 
-from backend.tables import artifact, base_model, dataset, idempotency, job, ledger, node, user
+from backend.tables import artifact, base_model, dataset, idempotency, job, ledger, node, pulse, user
 from backend.tables.base import Base
 
-__all__ = ["Base", "artifact", "base_model", "dataset", "idempotency", "job", "ledger", "node", "user"]
+__all__ = ["Base", "artifact", "base_model", "dataset", "idempotency", "job", "ledger", "node", "pulse", "user"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from backend.tables.base import Base, Identified, utc_now
@@ -21,7 +21,7 @@ class User(Identified, Base):
     role: Mapped[str] = mapped_column(default="user")
     is_active: Mapped[bool] = mapped_column(default=True)
     language: Mapped[str | None]
-    balance_e4: Mapped[int] = mapped_column(default=0)
+    balance_e4: Mapped[int] = mapped_column(BigInteger, default=0)
 
     swanlab: Mapped[SwanlabAccess | None] = relationship(back_populates="user", cascade="all, delete-orphan")
 
