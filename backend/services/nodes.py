@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from backend import queue
@@ -25,10 +26,9 @@ LOST_AFTER_SECONDS = 20.0
 
 def register(session: Session, message: Registration) -> Node:
     """Enter a node, or note that a known one has started again."""
-    node = session.scalars(select(Node).where(Node.name == message.name).with_for_update()).first()
-    if node is None:
-        node = Node(name=message.name)
-        session.add(node)
+    first_sight = insert(Node).values(name=message.name, devices=[], seen_at=utc_now())
+    session.execute(first_sight.on_conflict_do_nothing(index_elements=["name"]))
+    node = session.scalars(select(Node).where(Node.name == message.name).with_for_update()).one()
     node.devices = [device.model_dump() for device in message.devices]
     node.versions = dict(message.versions)
     node.seen_at = utc_now()
