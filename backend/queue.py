@@ -32,9 +32,10 @@ def get_celery() -> Celery:
         # None means for ever here; the default gives up while Redis is away for long.
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
-        # A ring is worth no wait: beat and heartbeats heal what is lost.
+        # A ring is worth no wait: beat and heartbeats heal what is lost. Without the retries of 0 a request
+        # would stand still for 6 s while Redis is away; consumers go by broker_connection_max_retries.
         task_publish_retry=False,
-        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2},
+        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, "max_retries": 0},
         timezone="UTC",
     )
     return app
