@@ -45,6 +45,7 @@ def end_attempt(
             "node_id": None,
             "devices": [],
             "phase": "queued",
+            "eta_seconds": None,
             "log_bytes": 0,
         }
         move(session, job, JobStatus.QUEUED, reason, queued_at=job.queued_at, **values)
