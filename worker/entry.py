@@ -1,0 +1,44 @@
+"""What a run starts: LLaMA-Factory's own `run_exp` on `train.yaml`, with one callback and guarded tracking."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from worker.tracking import finish_tracking, install_tracking
+
+
+def main() -> None:
+    """Run `train.yaml` of the working folder; leaves by LLaMA-Factory's own errors and exit code."""
+    import torch
+    from llamafactory.train.tuner import run_exp
+
+    from worker.run_callback import RunCallback
+
+    allow_cpu_tags(torch)
+    install_tracking({"mode": os.environ.get("TUNEFORGE_TRACKING", "off")})
+    error: str | None = "the run failed"
+    try:
+        run_exp(callbacks=[RunCallback()])
+        error = None
+    finally:
+        has_ended = finish_tracking(error)
+    if not has_ended:
+        # The tracker's threads may still be writing: leave without waiting for them.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def allow_cpu_tags(torch: object) -> None:
+    """Have torch load tensors tagged `cpu:0`, as ranks on a CPU save them and then refuse to load."""
+    serialization = torch.serialization  # type: ignore[attr-defined]
+    serialization.register_package(
+        5,
+        lambda storage: None,
+        lambda storage, location: storage if location.startswith("cpu:") else None,
+    )
+
+
+if __name__ == "__main__":
+    main()
