@@ -7,7 +7,7 @@ import hmac
 import secrets
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, case, func, or_, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 
@@ -170,7 +170,10 @@ def _note(session: Session, job: Job, message: Report) -> None:
 
 
 def _store_points(session: Session, job: Job, message: Report) -> None:
-    """Points may come again or in pieces: the step decides, and a later value fills or replaces."""
+    """Points may come again or in pieces: the step decides, and a later value fills or replaces.
+
+    A later attempt's point replaces the whole of an earlier attempt's.
+    """
     merged: dict[int, dict[str, object]] = {}
     for point in message.points:
         values = point.model_dump(exclude_none=True)
@@ -185,7 +188,14 @@ def _store_points(session: Session, job: Job, message: Report) -> None:
         for step, values in sorted(merged.items())
     ]
     statement = insert(MetricRow).values(rows)
-    kept = {name: func.coalesce(statement.excluded[name], getattr(MetricRow, name)) for name in names}
+    is_replaced = statement.excluded.attempt != MetricRow.attempt
+    kept = {
+        name: case(
+            (is_replaced, statement.excluded[name]),
+            else_=func.coalesce(statement.excluded[name], getattr(MetricRow, name)),
+        )
+        for name in names
+    }
     session.execute(
         statement.on_conflict_do_update(
             index_elements=["job_id", "step"],
