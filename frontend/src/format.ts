@@ -49,7 +49,7 @@ export function formatMoney(money: Money | null | undefined): string {
     style: "currency",
     currency: money.currency,
     currencyDisplay: "narrowSymbol",
-    minimumFractionDigits: digits,
+    minimumFractionDigits: 2,
     maximumFractionDigits: digits,
   }).format(amount);
 }

@@ -110,6 +110,12 @@ export function nameTier(tier: Tier): string {
   return names[tier] ?? tier;
 }
 
+/** The way of fine-tuning as people write it; the setting itself stays LLaMA-Factory's. */
+export function nameMethod(method: string | undefined): string {
+  const names: Record<string, string> = { lora: "LoRA", freeze: "Freeze", full: t("全参数", "full") };
+  return names[method ?? ""] ?? method ?? "";
+}
+
 export function nameKind(kind: JobKind): string {
   return kind === "train" ? t("模型微调", "Fine-tuning") : t("模型评估", "Evaluation");
 }

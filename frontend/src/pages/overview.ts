@@ -3,7 +3,7 @@ import { type Money, type Page, call } from "../api";
 import { element, get, icon, replaceChildrenIfChanged } from "../dom";
 import { formatAgo, formatBytes, formatMoney } from "../format";
 import { describeProgress, progressBar } from "../job_rows";
-import { type Job, type JobKind, type JobStatus, isFinished, nameKind, statusBadge } from "../jobs";
+import { type Job, type JobKind, type JobStatus, nameKind, statusBadge } from "../jobs";
 import { t } from "../language";
 import { poll } from "../poll";
 
@@ -94,7 +94,7 @@ function buildRow(job: Job): HTMLElement {
     element("span", { class: "recent-name clip", title: job.name }, job.name),
     statusBadge(job),
     element("span", { class: "faint clip" }, [nameKind(job.kind), describeProgress(job), formatAgo(job.created_at)].filter(Boolean).join(" · ")),
-    isFinished(job) ? null : progressBar(job),
+    job.status === "running" ? progressBar(job) : null,
   );
 }
 
