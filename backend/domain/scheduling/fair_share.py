@@ -23,9 +23,7 @@ def sum_decayed(gpu_count: int, began_ago: float, ended_ago: float = 0.0) -> flo
     The integral of `gpu_count * 2 ** (-age / half life)` over that time.
     """
     rate = log(2) / HALF_LIFE_SECONDS
-    return (
-        gpu_count * (0.5 ** (ended_ago / HALF_LIFE_SECONDS) - 0.5 ** (began_ago / HALF_LIFE_SECONDS)) / rate
-    )
+    return gpu_count * (exp2(-ended_ago / HALF_LIFE_SECONDS) - exp2(-began_ago / HALF_LIFE_SECONDS)) / rate
 
 
 def count_held(running: Iterable[RunningJob]) -> dict[Account, int]:

@@ -31,6 +31,9 @@ MAX_RESERVATIONS = 8
 MAX_KEPT = 64
 """Reservations of one GPU kind, with those on GPUs that are being vacated for express jobs right now."""
 
+MIN_SECONDS = 1.0
+"""No job is taken to be shorter, so that what starts and what ends never fall together."""
+
 OVERRUN = 0.25
 """A job past its expected end is expected to go on for this part of what it has run already."""
 
@@ -141,7 +144,7 @@ class _KindPlanner:
             if obstacle:
                 self._line.add(job, obstacle)
                 continue
-            seconds = inf if job.expected_seconds is None else job.expected_seconds
+            seconds = inf if job.expected_seconds is None else max(MIN_SECONDS, job.expected_seconds)
             longest = self._longest.get(size.gang)
             if longest is None:
                 longest = self._longest[size.gang] = self._cluster.find_longest(size.gang)
