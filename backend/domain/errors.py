@@ -9,10 +9,14 @@ Location = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with what was sent: where (`("args", "learning_rate")`) and what to do about it."""
+    """One thing wrong with what was sent: where (`("args", "learning_rate")`) and what to do about it.
+
+    `msg_zh` is the same in Chinese, where it has been written.
+    """
 
     loc: Location
     msg: str
+    msg_zh: str | None = None
 
 
 class TuneforgeError(Exception):

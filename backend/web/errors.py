@@ -34,8 +34,13 @@ def build_problem(
         "status": status,
         "detail": detail,
         "code": code,
-        "errors": [{"loc": list(problem.loc), "msg": problem.msg} for problem in problems or []],
+        "errors": [_show_problem(problem) for problem in problems or []],
     }
+
+
+def _show_problem(problem: Problem) -> dict[str, Any]:
+    shown = {"loc": list(problem.loc), "msg": problem.msg}
+    return shown | {"msg_zh": problem.msg_zh} if problem.msg_zh else shown
 
 
 def install_error_handlers(app: FastAPI) -> None:
