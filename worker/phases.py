@@ -26,23 +26,23 @@ class PhaseClock:
                 self.phase, self._since = Phase(found["phase"]), float(found["since"])
                 self._seconds = {str(Phase(name)): float(value) for name, value in found["seconds"].items()}
 
-    def enter(self, phase: Phase) -> None:
-        """The attempt is in `phase` from now on."""
+    def enter(self, phase: Phase, at: float | None = None) -> None:
+        """The attempt is in `phase` from now on, or since `at` (Unix seconds) if it is seen late."""
         if phase is self.phase:
             return
-        self._count()
+        self._count(time.time() if at is None else at)
         self.phase = phase
         self._keep()
 
     def close(self) -> dict[str, float]:
         """Return the seconds spent in each phase."""
-        self._count()
+        self._count(time.time())
         return {name: round(seconds, 3) for name, seconds in self._seconds.items()}
 
-    def _count(self) -> None:
-        now = time.time()
-        self._seconds[self.phase] = self._seconds.get(self.phase, 0.0) + max(0.0, now - self._since)
-        self._since = now
+    def _count(self, until: float) -> None:
+        until = max(self._since, min(until, time.time()))
+        self._seconds[self.phase] = self._seconds.get(self.phase, 0.0) + until - self._since
+        self._since = until
 
     def _keep(self) -> None:
         with suppress(OSError):

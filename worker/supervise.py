@@ -208,9 +208,8 @@ class Supervision:
     def _look(self) -> None:
         self._log.poll()
         self._reporter.add_points(self._metrics.poll(datetime.now(UTC)))
-        if self._log.phase is not None:
-            self._phases.enter(self._log.phase)
-            self._log.phase = None
+        for phase in self._log.phases:
+            self._phases.enter(phase, self._metrics.train_began_at if phase is Phase.TRAINING else None)
         if self._metrics.events and self._metrics.step != self._metrics.total_steps:
             self._phases.enter(Phase.TRAINING)
 

@@ -77,6 +77,7 @@ class MetricsTail:
         self._pace: deque[tuple[int, float]] = deque(maxlen=_PACE_STEPS)
         self.step = 0
         self.first_step: int | None = None
+        self.train_began_at: float | None = None
         self.total_steps: int | None = None
         self.peak_memory_bytes: int | None = None
         self.events: list[str] = []
@@ -122,6 +123,7 @@ class MetricsTail:
         self.events.append(event)
         if event == "train_begin":
             self.first_step, self.total_steps = step, _read_count(note.get("total"))
+            self.train_began_at = at
             self._pace.clear()
         elif event == "step":
             self._seconds.append(_read_number(note.get("seconds")) or 0.0)
@@ -175,18 +177,19 @@ _PROGRESS = re.compile(rb"\|\s*(\d+)/(\d+) \[")
 
 
 class LogTail:
-    """Follows `job.log`: how large it is, which phase it tells of, and how far a prediction has come."""
+    """Follows `job.log`: how large it is, which phases it tells of, and how far a prediction has come."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
         self._predicting = False
         self.size = 0
-        self.phase: Phase | None = None
+        self.phases: list[Phase] = []
         self.progress: tuple[int, int] | None = None
 
     def poll(self) -> None:
-        """Read what is new; of a flood only its end."""
+        """Read what is new; of a flood only its end. `phases` holds those it tells of, in order."""
+        self.phases = []
         try:
             with self._path.open("rb") as file:
                 self.size = file.seek(0, 2)
@@ -205,7 +208,7 @@ class LogTail:
     def _take(self, line: bytes) -> None:
         for phase, pattern in _PHASES:
             if pattern.search(line):
-                self.phase = phase
+                self.phases.append(phase)
         if _PREDICTION.search(line):
             self._predicting = True
         found = _PROGRESS.search(line) if self._predicting else None

@@ -135,7 +135,7 @@ def name_base_model(workspace: Workspace, model_path: str) -> None:
     facts = read_json(workspace.home / model_path / "tuneforge.json")
     name = Path(model_path).name
     if isinstance(facts, dict):
-        name = str(facts.get("source") or facts.get("name") or name)
+        name = str(facts.get("name") or name)
     for file in workspace.output.glob("**/adapter_config.json"):
         config = read_json(file)
         if isinstance(config, dict) and config.get("base_model_name_or_path") == "model":
