@@ -9,12 +9,14 @@ export interface Money {
 export interface FieldProblem {
   loc: (string | number)[];
   msg: string;
+  msg_zh?: string;
 }
 
 interface ProblemBody {
   title: string;
   status: number;
   detail: string;
+  detail_zh?: string;
   code: string;
   errors: FieldProblem[];
 }
@@ -27,7 +29,7 @@ export class ApiError extends Error {
   readonly problems: FieldProblem[];
 
   constructor(body: ProblemBody) {
-    super(body.detail || body.title);
+    super(t(body.detail_zh ?? body.detail, body.detail) || body.title);
     this.status = body.status;
     this.code = body.code;
     this.title = body.title;
@@ -119,6 +121,11 @@ export function newIdempotencyKey(): string {
   // crypto.randomUUID exists on https and localhost only.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** What one field's problem says, in the page's language where the server has it. */
+export function explainProblem(problem: FieldProblem): string {
+  return t(problem.msg_zh ?? problem.msg, problem.msg);
 }
 
 /** What to show a person of any error. */
