@@ -39,6 +39,7 @@ def set_key(
             "host": host,
             "web_host": web_host,
             "detail": check.detail,
+            "detail_zh": check.detail_zh,
         }
     with transaction() as session:
         access = session.get(SwanlabAccess, user_id) or SwanlabAccess(user_id=user_id)
@@ -48,7 +49,7 @@ def set_key(
         _note_check(access, check)
         session.add(access)
         session.flush()
-        return describe(access, check.detail)
+        return describe(access, check)
 
 
 def _guess_web_host(host: str) -> str:
@@ -69,7 +70,7 @@ def verify_key(user_id: str) -> dict[str, Any]:
         if access is None:
             raise NotFound("The key was forgotten meanwhile.")
         _note_check(access, check)
-        return describe(access, check.detail)
+        return describe(access, check)
 
 
 def forget_key(session: Session, user: User) -> None:
@@ -79,8 +80,11 @@ def forget_key(session: Session, user: User) -> None:
         session.delete(access)
 
 
-def describe(access: SwanlabAccess | None, detail: str | None = None) -> dict[str, Any]:
-    """Return the `swanlab` object of the contract; the key itself is never in it."""
+def describe(access: SwanlabAccess | None, check: KeyCheck | None = None) -> dict[str, Any]:
+    """Return the `swanlab` object of the contract; the key itself is never in it.
+
+    `detail` and `detail_zh` say what came of a `check` made just now.
+    """
     if access is None:
         return {
             "status": "unset",
@@ -91,6 +95,7 @@ def describe(access: SwanlabAccess | None, detail: str | None = None) -> dict[st
             "username": None,
             "checked_at": None,
             "detail": None,
+            "detail_zh": None,
         }
     return {
         "status": access.status,
@@ -100,7 +105,8 @@ def describe(access: SwanlabAccess | None, detail: str | None = None) -> dict[st
         "workspace": access.workspace,
         "username": access.username,
         "checked_at": access.checked_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "detail": detail,
+        "detail": check.detail if check else None,
+        "detail_zh": check.detail_zh if check else None,
     }
 
 
