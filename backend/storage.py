@@ -41,6 +41,17 @@ def resolve(root: Path, name: str) -> Path:
     return path
 
 
+def has_file(root: Path, name: str) -> bool:
+    """Whether `name` says a file below `root`; quicker than `resolve`, as it follows links out of it."""
+    parts = PurePosixPath(name)
+    if parts.is_absolute() or ".." in parts.parts:
+        return False
+    try:
+        return (root / parts).is_file()
+    except (OSError, ValueError):  # a name too long, a NUL character
+        return False
+
+
 def list_facts(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield (folder, facts) of everything ready in `models` or `datasets`; the unreadable is passed over."""
     root = get_home() / kind
@@ -159,17 +170,21 @@ def trim_partial_character(data: bytes) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _load_rows(path: str, mtime_ns: int) -> list[dict[str, Any]]:
+def _load_rows(path: str, mtime_ns: int) -> list[Any]:
     file = Path(path)
-    if file.suffix == ".jsonl":
-        with file.open(encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines if line.strip()]
-    rows = json.loads(file.read_text("utf-8"))
+    try:
+        if file.suffix == ".jsonl":
+            with file.open(encoding="utf-8") as lines:
+                return [json.loads(line) for line in lines if line.strip()]
+        rows = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        why = type(error).__name__
+        raise NotFound(f"The dataset's file {file.name!r} cannot be read as JSON in UTF-8 ({why}).") from None
     return rows if isinstance(rows, list) else []
 
 
-def read_rows(dataset_path: str, file_name: str) -> list[dict[str, Any]]:
-    """Return a dataset's rows as its file holds them."""
+def read_rows(dataset_path: str, file_name: str) -> list[Any]:
+    """Return a dataset's rows as its file holds them, whatever they are."""
     path = resolve(get_home() / dataset_path, file_name)
     return _load_rows(str(path), path.stat().st_mtime_ns)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select
+import pydantic
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from backend import storage
@@ -16,9 +20,36 @@ from backend.tables.base_model import BaseModel
 from backend.tables.dataset import Dataset
 from backend.tables.user import User
 
+logger = logging.getLogger(__name__)
+
+
+_DISCOVERY_LOCK = 0x6469_7363
+
+
+class _ModelFacts(pydantic.BaseModel):
+    """What a model's `tuneforge.json` has to hold, if it says anything of it."""
+
+    source: str = "local"
+    architecture: str = "unknown"
+    parameters: int = pydantic.Field(default=0, ge=0, lt=2**63)
+    modalities: list[str] = ["text"]
+    template: str = "default"
+
+
+class _DatasetFacts(pydantic.BaseModel):
+    """What a dataset's `tuneforge.json` has to hold, if it says anything of it."""
+
+    format: str = "sharegpt"
+    modalities: list[str] = ["text"]
+    example_count: int = pydantic.Field(default=0, ge=0, lt=2**31)
+
 
 def discover(session: Session) -> None:
-    """Bring the tables up to what lies in `models/` and `datasets/`; what vanished is only marked."""
+    """Bring the tables up to what lies in `models/` and `datasets/`; what vanished is only marked.
+
+    Several processes may come here at once, and take turns.
+    """
+    session.execute(select(func.pg_advisory_xact_lock(_DISCOVERY_LOCK)))
     _discover_models(session)
     _discover_datasets(session)
 
@@ -28,20 +59,9 @@ def _discover_models(session: Session) -> None:
     seen: set[str] = set()
     for folder, facts in storage.list_facts("models"):
         model = known.get(folder.name)
-        if model is None:
-            model = BaseModel(id=folder.name, name=folder.name, path=f"models/{folder.name}", facts={})
-            session.add(model)
         seen.add(folder.name)
-        if model.facts.get("tuneforge") == facts and model.status == "ready":
-            continue
-        model.source = str(facts.get("source", "local"))
-        model.architecture = str(facts.get("architecture", "unknown"))
-        model.parameters = int(facts.get("parameters", 0))
-        model.modalities = [str(modality) for modality in facts.get("modalities", ["text"])]
-        model.template = str(facts.get("template", "default"))
-        model.size_bytes = storage.measure_folder(folder)
-        model.status = "ready"
-        model.facts = {"tuneforge": facts, "config": storage.read_json(folder / "config.json") or {}}
+        if model is None or model.facts.get("tuneforge") != facts or model.status != "ready":
+            _enter(session, folder, lambda: _fill_model(session, folder, facts))  # noqa: B023 (called at once)
     for model_id, model in known.items():
         if model_id not in seen and not (storage.get_home() / model.path).is_dir():
             model.status = "missing"
@@ -51,27 +71,49 @@ def _discover_datasets(session: Session) -> None:
     known = {dataset.id: dataset for dataset in session.scalars(select(Dataset))}
     for folder, facts in storage.list_facts("datasets"):
         dataset = known.get(folder.name)
-        if dataset is None:
-            dataset = Dataset(
-                id=folder.name,
-                name=folder.name,
-                path=f"datasets/{folder.name}",
-                visibility="public",
-                facts={},
-            )
-            session.add(dataset)
-        if dataset.facts == facts and dataset.status == "ready":
-            continue
-        _fill_dataset(dataset, folder, facts)
+        if dataset is None or dataset.facts != facts or dataset.status != "ready":
+            _enter(session, folder, lambda: _fill_dataset(session, folder, facts))  # noqa: B023
     for dataset in known.values():
         if not (storage.get_home() / dataset.path).is_dir():
             dataset.status = "missing"
 
 
-def _fill_dataset(dataset: Dataset, folder: Path, facts: dict[str, Any]) -> None:
-    dataset.format = str(facts.get("format", "sharegpt"))
-    dataset.modalities = [str(modality) for modality in facts.get("modalities", ["text"])]
-    dataset.example_count = int(facts.get("example_count", 0))
+def _enter(session: Session, folder: Path, fill: Callable[[], None]) -> None:
+    """Enter one folder; one whose facts cannot be used is passed over and hides no other."""
+    try:
+        with session.begin_nested():
+            fill()
+    except (ValueError, DataError) as error:
+        _warn_once(str(folder), str(error))
+
+
+@lru_cache(maxsize=256)
+def _warn_once(folder: str, error: str) -> None:
+    logger.warning("%s is passed over: its %s cannot be used: %s", folder, storage.FACTS_FILE, error)
+
+
+def _fill_model(session: Session, folder: Path, facts: dict[str, Any]) -> None:
+    read = _ModelFacts.model_validate(facts)
+    model = session.get(BaseModel, folder.name)
+    if model is None:
+        model = BaseModel(id=folder.name, name=folder.name, path=f"models/{folder.name}")
+        session.add(model)
+    model.source, model.architecture, model.template = read.source, read.architecture, read.template
+    model.parameters, model.modalities = read.parameters, read.modalities
+    model.size_bytes = storage.measure_folder(folder)
+    model.status = "ready"
+    model.facts = {"tuneforge": facts, "config": storage.read_json(folder / "config.json") or {}}
+
+
+def _fill_dataset(session: Session, folder: Path, facts: dict[str, Any]) -> None:
+    read = _DatasetFacts.model_validate(facts)
+    dataset = session.get(Dataset, folder.name)
+    if dataset is None:
+        name = folder.name
+        dataset = Dataset(id=name, name=name, path=f"datasets/{name}", visibility="public")
+        session.add(dataset)
+    dataset.format, dataset.modalities = read.format, read.modalities
+    dataset.example_count = read.example_count
     dataset.size_bytes = storage.measure_folder(folder)
     dataset.status = "ready"
     dataset.facts = facts
@@ -123,25 +165,33 @@ def get_dataset(session: Session, user: User, reference: str) -> Dataset:
 def list_rows(dataset: Dataset, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
     """Return rows `offset` … as conversations with the names of their pictures, and how many there are."""
     rows = storage.read_rows(dataset.path, str(dataset.facts.get("file_name", "data.json")))
-    info = dataset.facts.get("dataset_info", {})
-    columns, tags = info.get("columns", {}), info.get("tags", {})
-    role, content = tags.get("role_tag", "from"), tags.get("content_tag", "value")
-    user_tag = tags.get("user_tag", "human")
-    found = []
-    for index, row in enumerate(rows[offset : offset + limit], start=offset):
-        messages = [
-            {
-                "role": "user" if message.get(role) == user_tag else str(message.get(role, "")),
-                "content": str(message.get(content, "")),
-            }
-            for message in row.get(columns.get("messages", "conversations"), [])
-        ]
-        for message in messages:
-            if message["role"] == tags.get("assistant_tag", "gpt"):
-                message["role"] = "assistant"
-        images = [str(image) for image in row.get(columns.get("images", "images")) or []]
-        found.append({"index": index, "messages": messages, "images": images})
+    info = _as_dict(dataset.facts.get("dataset_info"))
+    found = [_read_row(index, row, info) for index, row in enumerate(rows[offset : offset + limit], offset)]
     return found, len(rows)
+
+
+def _read_row(index: int, row: Any, info: dict[str, Any]) -> dict[str, Any]:
+    """Return one row in ShareGPT form as a conversation; what is none is left out."""
+    columns, tags = _as_dict(info.get("columns")), _as_dict(info.get("tags"))
+    role, content = tags.get("role_tag", "from"), tags.get("content_tag", "value")
+    names = {tags.get("user_tag", "human"): "user", tags.get("assistant_tag", "gpt"): "assistant"}
+    row = _as_dict(row)
+    turns = row.get(columns.get("messages", "conversations"))
+    images = row.get(columns.get("images", "images"))
+    messages = [
+        {
+            "role": names.get(str(turn.get(role)), str(turn.get(role, ""))),
+            "content": str(turn.get(content, "")),
+        }
+        for turn in (turns if isinstance(turns, list) else [])
+        if isinstance(turn, dict)
+    ]
+    pictures = [str(image) for image in images] if isinstance(images, list) else []
+    return {"index": index, "messages": messages, "images": pictures}
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def get_media_path(dataset: Dataset, name: str) -> Path:
@@ -153,13 +203,16 @@ def get_media_path(dataset: Dataset, name: str) -> Path:
 
 
 def find_missing_media(dataset: Dataset) -> str | None:
-    """Return a sentence naming the first rows whose pictures are not there, or None when all are."""
+    """Return a sentence naming the first rows whose pictures are not in the dataset, or None when all are."""
     if not set(dataset.modalities) - {"text"}:
         return None
-    rows, _ = list_rows(dataset, 0, sys.maxsize)
+    try:
+        rows, _ = list_rows(dataset, 0, sys.maxsize)
+    except NotFound as error:
+        return error.detail
     root = storage.get_home() / dataset.path
     missing = [
-        (row["index"], image) for row in rows for image in row["images"] if not (root / image).is_file()
+        (row["index"], image) for row in rows for image in row["images"] if not storage.has_file(root, image)
     ]
     if not missing:
         return None

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from backend.database import transaction
 from backend.domain.errors import Conflict, NotFound
 from backend.domain.job import EndReason
-from backend.domain.protocol import FinalReport, LaunchOrder, Reply, Report
+from backend.domain.protocol import LaunchOrder, Reply, Report
 from backend.services import endings, jobs, reports
 from backend.tables.job import GpuSample, Job, MetricRow
 from backend.tables.ledger import LedgerEntry
