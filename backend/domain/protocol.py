@@ -81,6 +81,7 @@ class Heartbeat(Message):
     devices: list[Device] = Field(max_length=256)
     attempts: list[AttemptKey] = Field(default_factory=list, max_length=1024)
     free_bytes: int | None = None
+    stopping: bool = Field(default=False, description="the node is leaving: assign nothing to it")
 
 
 class HeartbeatReply(Message):
@@ -91,10 +92,10 @@ class HeartbeatReply(Message):
 
 
 class Claim(Message):
-    """A supervisor asks to run an attempt."""
+    """A supervisor asks to run an attempt; the same supervisor may ask again when it heard no answer."""
 
     node: str
-    supervisor: str = Field(max_length=200, description="pid and boot id, for people")
+    supervisor: str = Field(max_length=200, description="tells supervisors apart: its pid and a random part")
 
 
 class DatasetLink(Message):

@@ -47,7 +47,8 @@ def beat(session: Session, message: Heartbeat) -> HeartbeatReply:
     if node is None:
         raise NotFound("This node is not registered; register it first.")
     node.devices = [device.model_dump() for device in message.devices]
-    node.seen_at = utc_now()
+    # One that is leaving counts as lost at once, so that what it gives back is not assigned to it again.
+    node.seen_at = utc_now() - timedelta(seconds=LOST_AFTER_SECONDS + 1 if message.stopping else 0)
     node.free_bytes = message.free_bytes
     assigned = session.execute(
         select(Job.id, Job.attempt).where(Job.node_id == node.id, Job.status == JobStatus.ASSIGNED)

@@ -37,13 +37,21 @@ REPORT_SECONDS = 1.0
 LOG_LIMIT_BYTES = 256 << 20
 
 
-def claim(session: Session, job_id: str, attempt: int, node_name: str) -> LaunchOrder:
-    """Give an assigned attempt to the supervisor that asks for it, once; Conflict for everybody else."""
+def claim(session: Session, job_id: str, attempt: int, node_name: str, supervisor: str = "") -> LaunchOrder:
+    """Give an assigned attempt to the supervisor that asks for it, once; Conflict for everybody else.
+
+    A supervisor that heard no answer asks again and is given the same lease, which is derived from its name:
+    otherwise an answer lost on the way would leave the attempt running nowhere.
+    """
     job = _get_job(session, job_id)
     node = session.get(Node, job.node_id) if job.node_id else None
-    if job.status != JobStatus.ASSIGNED or job.attempt != attempt or node is None or node.name != node_name:
+    if job.attempt != attempt or node is None or node.name != node_name:
         raise Conflict(f"Attempt {attempt} of job {job_id} is not yours to run.")
-    lease, now = secrets.token_urlsafe(32), utc_now()
+    lease, now = _derive_lease(job, supervisor), utc_now()
+    if job.status == JobStatus.RUNNING and hmac.compare_digest(job.lease_hash or "", _hash(lease)):
+        return _build_order(session, job, lease)
+    if job.status != JobStatus.ASSIGNED:
+        raise Conflict(f"Attempt {attempt} of job {job_id} is not yours to run.")
     try:
         move(
             session,
@@ -59,6 +67,13 @@ def claim(session: Session, job_id: str, attempt: int, node_name: str) -> Launch
     except StaleJob as error:
         raise Conflict(str(error)) from error
     return _build_order(session, job, lease)
+
+
+def _derive_lease(job: Job, supervisor: str) -> str:
+    if not supervisor:
+        return secrets.token_urlsafe(32)
+    message = f"lease {job.id} {job.attempt} {supervisor}".encode()
+    return hmac.new(get_settings().secret_key.encode(), message, hashlib.sha256).hexdigest()
 
 
 def _build_order(session: Session, job: Job, lease: str) -> LaunchOrder:

@@ -54,7 +54,7 @@ class Door:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [sys.executable, "-m", "uvicorn", "--port", str(self.port), os.environ.get("H3_APP", "backend.app:app")]
+        command = [sys.executable, "-m", "uvicorn", "--port", str(self.port), "backend.app:app"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         wait_until(self._answers, 60, f"the web process; see {self.log}")

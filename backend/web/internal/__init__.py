@@ -68,7 +68,7 @@ def heartbeat(message: Heartbeat, session: DatabaseSession) -> HeartbeatReply:
 @router.post("/jobs/{job_id}/attempts/{attempt}/claim")
 def claim(job_id: str, attempt: int, message: Claim, session: DatabaseSession) -> LaunchOrder:
     """Give an assigned attempt to its supervisor, once."""
-    return reports.claim(session, job_id, attempt, message.node)
+    return reports.claim(session, job_id, attempt, message.node, message.supervisor)
 
 
 @router.post("/jobs/{job_id}/attempts/{attempt}/report")
