@@ -108,3 +108,40 @@ export function listMemoryParts(): [string, string][] {
     ["overhead", t("运行开销", "overhead")],
   ];
 }
+
+/** What two jobs take together: times and costs add up, memory is that of the larger. */
+export function addEstimates(one: Estimate, other: Estimate): Estimate {
+  const larger = one.memory_bytes.expected >= other.memory_bytes.expected ? one : other;
+  const parts = Object.keys({ ...one.breakdown_seconds, ...other.breakdown_seconds });
+  const fits = [one.fits, other.fits];
+  return {
+    ...one,
+    duration_seconds: addRanges(one.duration_seconds, other.duration_seconds),
+    breakdown_seconds: Object.fromEntries(parts.map((part) => [part, (one.breakdown_seconds[part] ?? 0) + (other.breakdown_seconds[part] ?? 0)])),
+    steps: addCounts(one.steps, other.steps),
+    tokens: addCounts(one.tokens, other.tokens),
+    samples: addCounts(one.samples, other.samples),
+    memory_bytes: larger.memory_bytes,
+    fits: fits.includes("no") ? "no" : fits.includes("tight") ? "tight" : "yes",
+    cost: {
+      currency: one.cost.currency,
+      low: addAmounts(one.cost.low, other.cost.low),
+      expected: addAmounts(one.cost.expected, other.cost.expected),
+      high: addAmounts(one.cost.high, other.cost.high),
+    },
+    warnings: [...one.warnings, ...other.warnings.filter((warning) => !one.warnings.some((known) => known.detail === warning.detail))],
+  };
+}
+
+function addRanges(one: Range, other: Range): Range {
+  return { low: one.low + other.low, expected: one.expected + other.expected, high: one.high + other.high };
+}
+
+function addCounts(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? null : one + other;
+}
+
+/** Decimal strings with four places, added as whole ten-thousandths. */
+function addAmounts(one: string, other: string): string {
+  return ((Math.round(Number(one) * 10_000) + Math.round(Number(other) * 10_000)) / 10_000).toFixed(4);
+}

@@ -88,8 +88,9 @@ def list_resources(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
         kind = describe_gpu_kind(kind_id, counted["memory_bytes"])
         price = pricing.format_money(kind.price_per_hour_e4, billing.get_currency())
         kinds.append({"id": kind_id, "price_per_hour": price, **counted, "name": kind.name})
-    waiting = {kind["id"]: jobs.estimate_queue_seconds(session, kind["id"], 1) for kind in kinds}
-    longest = max(waiting.values(), default=0.0)
+    for kind in kinds:
+        kind["queue_seconds"] = jobs.estimate_queue_seconds(session, kind["id"], 1)
+    longest = max((kind["queue_seconds"] for kind in kinds), default=0.0)
     return {
         "gpu_kinds": kinds,
         "tiers": [tier | {"queue_seconds": longest} for tier in pricing.list_tiers()],

@@ -9,6 +9,7 @@ export interface Argument {
   nullable: boolean;
   default: unknown;
   group: string;
+  group_label: { zh: string; en: string };
   kinds: string[];
   label: { zh: string; en: string };
   help: { zh: string; en: string };
@@ -43,22 +44,6 @@ export function findLabel(argument: Argument | undefined, name: string): string 
 
 export function findHelp(argument: Argument): string {
   return argument.help?.[language] || argument.help?.en || "";
-}
-
-export function nameGroup(id: string): string {
-  const names: Record<string, string> = {
-    basic: t("数据", "Data"),
-    training: t("训练", "Training"),
-    lora: "LoRA",
-    freeze: "Freeze",
-    vision: t("多模态", "Pictures and sound"),
-    model: t("模型", "Model"),
-    optimizer: t("优化器", "Optimiser"),
-    saving: t("日志、检查点与验证", "Logging, checkpoints, evaluation"),
-    generation: t("生成", "Generation"),
-    advanced: t("性能与调试", "Speed and debugging"),
-  };
-  return names[id] ?? id;
 }
 
 /** A value as people read it. */

@@ -148,7 +148,8 @@ function listComparedRows(job: Job, estimate: Estimate, actual: Actual): Compare
   const phases = actual.phase_seconds ?? {};
   const parts = listDurationParts().map(([part, label]): ComparedRow => {
     const measured = part === "queue" ? (job.started_at ? waited : null) : (phases[PHASES[part] ?? ""] ?? null);
-    return [label, formatDuration(estimate.breakdown_seconds[part] ?? null), formatDuration(measured), true];
+    // A part that nobody expected and that did not happen needs no row.
+    return [label, formatDuration(estimate.breakdown_seconds[part] || null), formatDuration(measured || null), true];
   });
   const finished = isFinished(job);
   return [

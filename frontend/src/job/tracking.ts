@@ -4,7 +4,7 @@ import { element, get } from "../dom";
 import { formatBytes, formatNumber } from "../format";
 import { type Job, isFinished } from "../jobs";
 import { t } from "../language";
-import { Chart, formatFigure } from "../live/chart";
+import { Chart, type ChartSetup, formatFigure } from "../live/chart";
 import { type MetricName, type PointStore, smooth } from "../live/points";
 
 interface DeviceSample {
@@ -18,6 +18,8 @@ interface DeviceSample {
 const DEVICE_SECONDS = 10;
 /** From so many points on a curve is smoothed at first; the raw one stays, faintly. */
 const SMOOTH_FROM = 60;
+/** Powers of two, from one KiB to 16 TiB. */
+const BYTE_STEPS = Array.from({ length: 35 }, (_, power) => 2 ** (power + 10));
 const COLOURS = ["--chart-1", "--chart-2", "--chart-3", "--chart-4"];
 
 export class JobTracking {
@@ -101,12 +103,14 @@ export class JobTracking {
     const weight = Number(this.smoothing.value);
     get("[data-smoothing-field]").hidden = steps.length < 5;
     get("[data-smoothing-value]").textContent = weight.toFixed(2);
-    const chart = this.getChart("loss", [
-      { label: "loss", colour: "--chart-1", opacity: 0.35 },
-      { label: t("平滑", "smoothed"), colour: "--chart-1", width: 2 },
-      { label: "eval_loss", colour: "--chart-5", width: 2, showPoints: true },
-    ]);
-    chart.setData([steps, losses, smooth(losses, weight), evalLosses]);
+    const chart = this.getChart("loss", {
+      lines: [
+        { label: "loss", colour: "--chart-1", opacity: 0.35 },
+        { label: t("平滑", "smoothed"), colour: "--chart-1", width: 2 },
+        { label: "eval_loss", colour: "--chart-5", width: 2, showPoints: true },
+      ],
+    });
+    chart.setData([steps, losses, weight > 0 ? smooth(losses, weight) : losses, evalLosses]);
     const last = points.findLast("loss");
     const lastEval = points.findLast("eval_loss");
     this.setLast("loss", [last ? formatFigure(last.loss!) : "", lastEval ? `eval ${formatFigure(lastEval.eval_loss!)}` : ""].filter(Boolean).join(" · "));
@@ -115,16 +119,16 @@ export class JobTracking {
   private drawMetric(points: PointStore, name: MetricName, colour: string, format = formatFigure, unit = ""): void {
     const [steps, values] = points.buildSeries([name]) as [number[], (number | null)[]];
     if (!steps.length) return;
-    this.getChart(name, [{ label: name, colour }], format).setData([steps, values]);
+    this.getChart(name, { lines: [{ label: name, colour }], formatValue: format }).setData([steps, values]);
     this.setLast(name, `${format(values.at(-1) ?? NaN)} ${unit}`.trim());
   }
 
-  private getChart(name: string, lines: ConstructorParameters<typeof Chart>[1]["lines"], formatValue = formatFigure, x: "step" | "time" = "step", range?: [number, number]): Chart {
+  private getChart(name: string, setup: Partial<ChartSetup> & Pick<ChartSetup, "lines">): Chart {
     const figure = get(`[data-chart="${name}"]`);
     figure.hidden = false;
     let chart = this.charts.get(name);
     if (!chart) {
-      chart = new Chart(get(".chart-place", figure), { lines, x, formatValue, range });
+      chart = new Chart(get(".chart-place", figure), { x: "step", ...setup });
       this.charts.set(name, chart);
     }
     return chart;
@@ -153,8 +157,8 @@ export class JobTracking {
     if (!this.job) return;
     try {
       const { points } = await call<{ points: DeviceSample[] }>("GET", `/jobs/${this.job.id}/metrics/gpu`);
-      this.drawDevices("utilization", points, (sample) => sample.utilization, (value) => `${formatNumber(value, 0)}%`, [0, 100]);
-      this.drawDevices("memory", points, (sample) => sample.memory_used_bytes, (value) => formatBytes(value));
+      this.drawDevices("utilization", points, (sample) => sample.utilization, { formatValue: (value) => `${formatNumber(value, 0)}%`, range: [0, 100] });
+      this.drawDevices("memory", points, (sample) => sample.memory_used_bytes, { formatValue: formatBytes, steps: BYTE_STEPS });
       this.drawEmpty();
     } catch (error) {
       // The next look comes in a few seconds.
@@ -162,7 +166,7 @@ export class JobTracking {
     }
   }
 
-  private drawDevices(name: string, samples: DeviceSample[], read: (sample: DeviceSample) => number | null, format: (value: number) => string, range?: [number, number]): void {
+  private drawDevices(name: string, samples: DeviceSample[], read: (sample: DeviceSample) => number | null, setup: Required<Pick<ChartSetup, "formatValue">> & Partial<ChartSetup>): void {
     const measured = samples.filter((sample) => read(sample) !== null);
     if (!measured.length || !this.visible) return;
     const devices = [...new Set(measured.map((sample) => sample.device))];
@@ -175,8 +179,9 @@ export class JobTracking {
     if (this.devices && !this.devices.includes(drawn)) this.dropChart(name);
     this.devices += drawn;
     const lines = devices.map((device, index) => ({ label: shortenDevice(device, index), colour: COLOURS[index % COLOURS.length]! }));
-    this.getChart(name, lines, format, "time", range).setData([times.map((at) => new Date(at).getTime() / 1000), ...columns]);
-    this.setLast(name, columns.map((column) => column.findLast((value) => value !== null)).filter((value) => value !== undefined && value !== null).map((value) => format(value!)).join(" · "));
+    this.getChart(name, { ...setup, lines, x: "time" }).setData([times.map((at) => new Date(at).getTime() / 1000), ...columns]);
+    const newest = columns.map((column) => column.findLast((value) => value !== null) ?? null).filter((value) => value !== null);
+    this.setLast(name, newest.map(setup.formatValue).join(" · "));
   }
 
   private dropChart(name: string): void {

@@ -2,6 +2,7 @@
 import uPlot from "uplot";
 
 import { formatSetting } from "../format";
+import { t } from "../language";
 
 export interface Line {
   label: string;
@@ -22,6 +23,8 @@ export interface ChartSetup {
   formatValue?: (value: number) => string;
   /** Fixed ends of the value axis. */
   range?: [number, number];
+  /** Distances that lines of the value axis may have. */
+  steps?: number[];
 }
 
 const FONT = "11px system-ui, sans-serif";
@@ -62,17 +65,19 @@ export class Chart {
       height: this.height,
       padding: [10, 12, 0, 0],
       scales: {
-        x: { time: this.setup.x === "time" },
+        x: { time: this.setup.x === "time", range: widenPoint },
         y: this.setup.range ? { range: this.setup.range } : {},
       },
       axes: [
         { ...axis, size: 28, gap: 6 },
-        { ...axis, size: 58, gap: 6, values: (_, ticks) => ticks.map(format) },
+        { ...axis, size: 58, gap: 6, values: (_, ticks) => ticks.map(format), ...(this.setup.steps ? { incrs: this.setup.steps } : {}) },
       ],
       cursor: { drag: { x: true, y: false }, points: { size: 7 } },
       legend: { live: true },
       series: [
-        this.setup.x === "step" ? { label: "step" } : {},
+        this.setup.x === "step"
+          ? { label: t("步", "step"), value: (plot, step, _, index) => String(index === null ? (plot.data[0].at(-1) ?? "–") : step) }
+          : { label: t("时间", "time"), value: (plot, time, _, index) => formatClock(index === null ? (plot.data[0].at(-1) ?? null) : time) },
         ...this.setup.lines.map((line) => this.buildSeries(line, format)),
       ],
     };
@@ -88,9 +93,23 @@ export class Chart {
       dash: line.dashed ? [6, 4] : undefined,
       spanGaps: true,
       points: line.showPoints ? { show: true, size: 6, fill: colour } : {},
-      value: (_, value) => (value === null || value === undefined ? "–" : format(value)),
+      // While nothing is pointed at, the newest value is shown.
+      value: (plot, value, place, index) => {
+        const shown = index === null ? plot.data[place]?.findLast((one) => one !== null && one !== undefined) : value;
+        return shown === null || shown === undefined ? "–" : format(shown);
+      },
     };
   }
+}
+
+/** One single point gets room around it instead of a range of years. */
+function widenPoint(_: uPlot, least: number | null, most: number | null): uPlot.Range.MinMax {
+  if (least === null || most === null) return [null, null];
+  return least === most ? [least - 30, most + 30] : [least, most];
+}
+
+function formatClock(seconds: number | null): string {
+  return seconds === null ? "–" : new Date(seconds * 1000).toLocaleTimeString(undefined, { hour12: false });
 }
 
 function readColour(name: string): string {

@@ -1,0 +1,158 @@
+/** The foot of a form: what the job would take, what speaks against it, and the button that starts it. */
+import type { FieldProblem } from "../api";
+import { element, get } from "../dom";
+import {
+  type Estimate,
+  type EstimateWarning,
+  formatBytesRange,
+  formatDurationRange,
+  formatMoneyRange,
+  listDurationParts,
+  listMemoryParts,
+  nameBasis,
+} from "../estimate";
+import { formatBytes, formatDuration, formatNumber } from "../format";
+import { t } from "../language";
+
+export class EstimateBar {
+  private readonly root = get("[data-estimate-bar]");
+  private readonly note = get("[data-bar-note]");
+  private readonly toggle = get<HTMLButtonElement>("[data-bar-toggle]");
+  private readonly details = get("[data-bar-details]");
+
+  /** `onFix` takes over the arguments that a warning proposes. */
+  constructor(private readonly onFix: (fix: Record<string, unknown>) => void) {
+    this.toggle.addEventListener("click", () => this.showDetails(this.details.hidden !== false));
+  }
+
+  setResources(text: string): void {
+    get("[data-bar-resources]").textContent = text;
+  }
+
+  /** Something is still to be chosen before there is an estimate. */
+  showMissing(text: string): void {
+    this.clear();
+    this.setNote(text, "");
+  }
+
+  showBusy(): void {
+    this.root.classList.add("busy");
+  }
+
+  showUnavailable(text: string): void {
+    this.clear();
+    this.setNote(text, "bad");
+  }
+
+  /** How many things need changing; each leads to its field. */
+  showProblems(problems: FieldProblem[], goTo: (problem: FieldProblem) => void): void {
+    this.clear();
+    const items = problems.map((problem) =>
+      element("button", { class: "problem-link", type: "button", onclick: () => goTo(problem) }, element("code", {}, problem.loc.filter((part) => part !== "args").join(".")), ` ${problem.msg}`),
+    );
+    this.note.className = "bar-note bad";
+    this.note.replaceChildren(element("span", {}, t(`${problems.length} 处需要修改：`, `${problems.length} to change: `)), ...items);
+    this.note.hidden = false;
+  }
+
+  show(estimate: Estimate): void {
+    this.root.classList.remove("busy");
+    this.root.dataset["fits"] = estimate.fits;
+    get("[data-bar-figures]").hidden = false;
+    get("[data-bar-time]").textContent = formatDurationRange(estimate.duration_seconds);
+    get("[data-bar-cost]").textContent = formatMoneyRange(estimate.cost);
+    const basis = get("[data-bar-basis]");
+    basis.textContent = nameBasis(estimate.basis);
+    basis.hidden = false;
+    this.drawMemory(estimate);
+    this.drawWarnings(estimate.warnings);
+    this.toggle.hidden = false;
+    this.details.replaceChildren(buildDurations(estimate), buildMemory(estimate), buildNumbers(estimate));
+  }
+
+  private drawMemory(estimate: Estimate): void {
+    const { expected, available } = estimate.memory_bytes;
+    const bar = get("[data-bar-memory-fill]");
+    const share = available ? expected / available : 0;
+    bar.style.width = `${Math.min(100, share * 100)}%`;
+    const words = { yes: t("放得下", "fits"), tight: t("较紧张", "tight"), no: t("放不下", "does not fit") };
+    get("[data-bar-memory]").textContent = available ? `${formatBytes(expected)} / ${formatBytes(available)} · ${words[estimate.fits]}` : formatBytes(expected);
+  }
+
+  private drawWarnings(warnings: EstimateWarning[]): void {
+    const pressing = warnings.filter((warning) => warning.code.includes("memory"));
+    if (!pressing.length) {
+      this.note.hidden = true;
+      return;
+    }
+    this.note.className = "bar-note warning";
+    this.note.replaceChildren(...pressing.map((warning) => this.buildWarning(warning)));
+    this.note.hidden = false;
+  }
+
+  private buildWarning(warning: EstimateWarning): HTMLElement {
+    const { fix } = warning;
+    const button = fix && Object.keys(fix).length
+      ? element("button", { class: "button small", type: "button", onclick: () => this.onFix(fix) }, t("按建议修改", "Apply"))
+      : null;
+    return element("span", { class: "bar-warning" }, t(warning.detail_zh ?? warning.detail, warning.detail), " ", button);
+  }
+
+  private setNote(text: string, mood: string): void {
+    this.note.className = `bar-note ${mood}`;
+    this.note.replaceChildren(text);
+    this.note.hidden = false;
+  }
+
+  private clear(): void {
+    this.root.classList.remove("busy");
+    delete this.root.dataset["fits"];
+    get("[data-bar-figures]").hidden = true;
+    get("[data-bar-basis]").hidden = true;
+    this.toggle.hidden = true;
+    this.showDetails(false);
+  }
+
+  private showDetails(show: boolean): void {
+    this.details.hidden = !show;
+    this.toggle.setAttribute("aria-expanded", String(show));
+  }
+}
+
+// -- details -----------------------------------------------------------------------------------------------
+
+function buildDurations(estimate: Estimate): HTMLElement {
+  const rows = listDurationParts()
+    .filter(([part]) => (estimate.breakdown_seconds[part] ?? 0) > 0)
+    .map(([part, label]): [string, string] => [label, formatDuration(estimate.breakdown_seconds[part])]);
+  return buildPart(t("时间", "Time"), rows);
+}
+
+function buildMemory(estimate: Estimate): HTMLElement {
+  const rows = listMemoryParts()
+    .filter(([part]) => (estimate.memory_bytes.parts[part] ?? 0) > 0)
+    .map(([part, label]): [string, string] => [label, formatBytes(estimate.memory_bytes.parts[part])]);
+  return buildPart(t("每卡内存", "Memory of each device"), [...rows, [t("合计", "total"), formatBytesRange(estimate.memory_bytes)]]);
+}
+
+function buildNumbers(estimate: Estimate): HTMLElement {
+  const { steps, samples, tokens, warnings } = estimate;
+  const rows: [string, string][] = [
+    [t("步数", "steps"), steps === null ? "–" : formatNumber(steps)],
+    [t("样本数", "samples"), samples === null ? "–" : formatNumber(samples)],
+    [t("词元数", "tokens"), tokens === null ? "–" : formatNumber(tokens)],
+    [t("依据", "basis"), nameBasis(estimate.basis)],
+  ];
+  const part = buildPart(t("规模", "Size"), rows);
+  for (const warning of warnings) part.append(element("p", { class: "faint" }, t(warning.detail_zh ?? warning.detail, warning.detail)));
+  return part;
+}
+
+function buildPart(title: string, rows: [string, string][]): HTMLElement {
+  return element(
+    "div",
+    {},
+    element("h3", {}, title),
+    element("dl", { class: "part-list" }, ...rows.flatMap(([label, value]) => [element("dt", {}, label), element("dd", { class: "number" }, value)])),
+  );
+}
