@@ -50,6 +50,7 @@ def find_conflicts(job: Job) -> Iterator[Conflict]:
         yield from _check_method(job)
         yield from _check_optimizer(job)
         yield from _check_schedule(job)
+        yield from _check_checkpointing(job)
         yield from _check_loss(job)
         yield from _check_validation(job)
         yield from _check_best_model(job)
@@ -65,6 +66,13 @@ def _check_data(job: Job) -> Iterator[Conflict]:
             ("mask_history", "train_on_prompt"),
             "it cannot be together with train_on_prompt; switch one of them off",
             "不能与 train_on_prompt 同时开启；请关闭其中之一",
+        )
+    if (args["packing"] or args["neat_packing"]) and args["cutoff_len"] % 8:
+        # Found by running it: batches are padded to a multiple of 8, packed labels are not.
+        yield Conflict(
+            ("cutoff_len", "packing", "neat_packing"),
+            f"must be a multiple of 8 with packing, such as {max(8, args['cutoff_len'] // 8 * 8)}",
+            f"使用序列打包时应为 8 的倍数，例如 {max(8, args['cutoff_len'] // 8 * 8)}",
         )
     if args["streaming"]:
         yield from _check_streaming(job)
@@ -323,13 +331,20 @@ def _check_schedule(job: Job) -> Iterator[Conflict]:
                 f"the schedule {schedule} has no setting {name[:60]!r}; it has {shown}",
                 f"策略 {schedule} 没有参数 {name[:60]!r}；可用参数：{shown}",
             )
+        elif not _is_schedule_setting(name, settings[name]):
+            yield Conflict(
+                ("lr_scheduler_kwargs", "lr_scheduler_type"),
+                f"the value of {name} must be {_show_setting(name)}",
+                f"{name} 的值应为 {_show_setting(name)}",
+            )
     if "with_min_lr" in schedule and ("min_lr" in settings) == ("min_lr_rate" in settings):
         yield Conflict(
             ("lr_scheduler_kwargs", "lr_scheduler_type"),
             f'{schedule} needs its lowest rate, such as {{"min_lr_rate": 0.1}}: min_lr or min_lr_rate, not both',
             f'{schedule} 需要最低学习率，例如 {{"min_lr_rate": 0.1}}；min_lr 与 min_lr_rate 只能选其一',
         )
-    if schedule == "polynomial" and args["learning_rate"] <= settings.get("lr_end", 1e-7):
+    lowest = settings.get("lr_end", 1e-7)
+    if schedule == "polynomial" and _is_number(lowest) and args["learning_rate"] <= lowest:
         yield Conflict(
             ("learning_rate", "lr_scheduler_type"),
             "with the polynomial schedule it must be above lr_end, which is 1e-7 unless set",
@@ -346,6 +361,51 @@ def _check_schedule(job: Job) -> Iterator[Conflict]:
             ("warmup_steps",),
             "must be a share of all steps below 1 or a whole number of steps",
             "应为小于 1 的比例，或整数步数",
+        )
+
+
+_SHAPES = ("linear", "cosine", "1-sqrt")
+_SETTING_CHOICES: dict[str, tuple[Any, ...]] = {
+    "warmup_type": _SHAPES,
+    "decay_type": _SHAPES,
+    "mode": ("min", "max"),
+    "threshold_mode": ("rel", "abs"),
+    "verbose": (True, False),
+    "smooth": (True, False),
+}
+
+
+def _is_schedule_setting(name: str, value: Any) -> bool:
+    return value in _SETTING_CHOICES[name] if name in _SETTING_CHOICES else _is_number(value)
+
+
+def _show_setting(name: str) -> str:
+    return (
+        ", ".join(str(choice) for choice in _SETTING_CHOICES[name])
+        if name in _SETTING_CHOICES
+        else "1, 0.5 …"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_CHECKPOINTING_SETTINGS = ("use_reentrant", "preserve_rng_state", "determinism_check", "debug", "early_stop")
+
+
+def _check_checkpointing(job: Job) -> Iterator[Conflict]:
+    unknown = [
+        name
+        for name in job.args["gradient_checkpointing_kwargs"] or {}
+        if name not in _CHECKPOINTING_SETTINGS
+    ]
+    if unknown:
+        shown = ", ".join(_CHECKPOINTING_SETTINGS)
+        yield Conflict(
+            ("gradient_checkpointing_kwargs",),
+            f"gradient checkpointing has no setting {unknown[0][:60]!r}; it has {shown}",
+            f"梯度检查点没有参数 {unknown[0][:60]!r}；可用参数：{shown}",
         )
 
 

@@ -126,6 +126,14 @@ def check_arguments(
         dataset_count=dataset_count,
         description=_DESCRIPTION,
     )
+    if template is not None and template not in _DESCRIPTION["templates"]:
+        problems.append(
+            Problem(
+                ("model",),
+                f"its template {template!r} is unknown to LLaMA-Factory; an administrator can change it",
+                f"其对话模板 {template!r} 不是 LLaMA-Factory 的模板；请管理员在模型条目中修改",
+            )
+        )
     faulty = set(args) - set(sound)
     for conflict in find_conflicts(job):
         if not faulty.intersection(conflict.names):

@@ -7,10 +7,12 @@ running it again in a folder whose `output` holds checkpoints goes on from the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
+
+from backend.domain.arguments import list_arguments
 
 SWANLAB_PROJECT = "tuneforge"
 DDP_TIMEOUT_SECONDS = 180_000_000
@@ -95,39 +97,63 @@ def _build_tracking(mode: str, run_name: str) -> Config:
         "use_swanlab": True,
         "swanlab_mode": mode,
         "swanlab_project": SWANLAB_PROJECT,
-        "swanlab_run_name": run_name,
+        # A job's name is free text, and `${` would be a reference to LLaMA-Factory's reader.
+        "swanlab_run_name": run_name.replace("${", "$ {"),
         "swanlab_logdir": "swanlog",
     }
 
 
-_ORDER = (
-    ("model_name_or_path", "adapter_name_or_path", "trust_remote_code"),
-    ("stage", "do_train", "do_predict", "predict_with_generate", "finetuning_type"),
+_SECTIONS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("model", ("model_name_or_path", "adapter_name_or_path", "trust_remote_code"), ("model", "vision")),
     (
-        "dataset",
-        "eval_dataset",
-        "dataset_dir",
-        "media_dir",
-        "template",
-        "cutoff_len",
-        "max_samples",
-        "val_size",
+        "method",
+        ("stage", "do_train", "do_predict", "predict_with_generate", "finetuning_type"),
+        ("lora", "freeze"),
     ),
-    ("output_dir", "overwrite_output_dir", "logging_steps", "save_steps", "save_total_limit", "plot_loss"),
-    ("report_to", "use_swanlab", "swanlab_mode", "swanlab_project", "swanlab_run_name", "swanlab_logdir"),
+    ("dataset", ("dataset", "eval_dataset", "dataset_dir", "media_dir", "template"), ("basic",)),
+    ("output", ("output_dir", "overwrite_output_dir"), ("saving",)),
+    ("train", ("use_cpu", "ddp_timeout"), ("training", "optimizer", "advanced")),
+    ("generate", (), ("generation",)),
+    (
+        "tracking",
+        ("report_to", "use_swanlab", "swanlab_mode", "swanlab_project", "swanlab_run_name", "swanlab_logdir"),
+        (),
+    ),
 )
-"""What people look for first, as LLaMA-Factory's own examples group it; the rest follows by name."""
+"""Sections as LLaMA-Factory's own examples have them: what the platform sets, then the arguments' groups."""
 
 
 def dump_yaml(config: Mapping[str, Any]) -> str:
-    """Return `config` as YAML text, UTF-8, in a stable order."""
-    first = [name for group in _ORDER for name in group if name in config]
-    groups = [[name for name in group if name in config] for group in _ORDER]
-    groups.append(sorted(name for name in config if name not in first))
-    return "\n".join(_dump_group(config, names) for names in groups if names)
+    """Return `config` as YAML text, always in the same order, in sections that people read."""
+    placed = {name for _, platform, _ in _SECTIONS for name in platform}
+    members: dict[str, list[str]] = {}
+    for described in list_arguments():
+        if described["name"] in config and described["name"] not in placed:
+            members.setdefault(described["group"], []).append(described["name"])
+    sections = []
+    for title, platform, groups in _SECTIONS:
+        names = [name for name in platform if name in config]
+        names += [name for group in groups for name in members.get(group, [])]
+        if names:
+            sections.append(f"### {title}\n{_dump({name: config[name] for name in names})}")
+    return "\n".join(sections)
 
 
-def _dump_group(config: Mapping[str, Any], names: Iterable[str]) -> str:
-    return yaml.safe_dump(
-        {name: config[name] for name in names}, sort_keys=False, allow_unicode=True, width=1000
-    )
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text but plain words: LLaMA-Factory's reader takes more for numbers than PyYAML does.
+
+    To it an unquoted `1e5` is a number, and a job may be called that.
+    """
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    plain = text[:1].isalpha() and text.isprintable()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _dump(values: Mapping[str, Any]) -> str:
+    # PyYAML folds lines at `width`; a line break within a value is right, but hard to read.
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000)

@@ -57,6 +57,7 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
         gpu_count=gpu_count,
         device=device,
         template=weights.model.template if weights else None,
+        dataset_count=len(body.datasets),
     )
     problems += argument_problems
     if problems or weights is None:
