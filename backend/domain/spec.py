@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from backend.domain.job import JobKind
 
@@ -25,6 +26,17 @@ def _require_plain_text(value: str) -> str:
 PlainText = Annotated[str, AfterValidator(_require_plain_text)]
 Reference = Annotated[PlainText, Field(min_length=1, max_length=200)]
 JobName = Annotated[PlainText, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+
+
+def _to_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies beyond the calendar") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+"""A moment with its time zone, as one in UTC; the first and last hours of the calendar have none."""
 
 
 class Body(BaseModel):

@@ -88,8 +88,15 @@ def require_same_origin(request: Request) -> None:
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise NotAllowed("This came from another site.", code="csrf")
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
+    if origin is not None and _read_place(origin) != request.headers.get("host", ""):
         raise NotAllowed("This came from another site.", code="csrf")
+
+
+def _read_place(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def require_form_token(request: Request, form_token: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import FileResponse
 
 from backend.domain.comparison import RowChoice
-from backend.domain.spec import Body, JobBody, JobName
+from backend.domain.spec import Body, JobBody, JobName, Moment
 from backend.services import dispatch, idempotency, jobs, nodes, results, submission
 from backend.services.jobs import JobFilter
 from backend.tables.job import Job
@@ -62,8 +61,8 @@ def list_jobs(
     kind: Annotated[str | None, Query(max_length=20)] = None,
     status: Annotated[str | None, Query(max_length=100)] = None,
     q: Annotated[str | None, Query(max_length=200)] = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
     sort: Literal["created_at", "-created_at"] = "-created_at",
     after: Annotated[str | None, Query(max_length=40)] = None,
     limit: Limit = 20,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from backend.domain.errors import NotSignedIn
-from backend.domain.spec import Body, PlainText
+from backend.domain.spec import Body, Moment, PlainText
 from backend.services import users
 from backend.tables.user import ApiToken
 from backend.web.api import shapes
@@ -25,7 +24,7 @@ class TokenRequest(Body):
     username: Username | None = None
     password: Password | None = None
     name: Annotated[PlainText, Field(min_length=1, max_length=80)]
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
     @model_validator(mode="after")
     def _require_both(self) -> TokenRequest:
@@ -39,14 +38,13 @@ def create_token(
     body: TokenRequest, request: Request, visitor: Visitor, session: DatabaseSession
 ) -> dict[str, Any]:
     """Make a token; its text is in this answer and never again."""
-    expires_at: datetime | None = body.expires_at
     if body.username is not None and body.password is not None:
         user_id = users.authenticate(body.username, body.password, get_address(request))
     elif visitor is not None:
         user_id = visitor.id
     else:
         raise NotSignedIn("Sign in, or send username and password.")
-    token, text = users.create_token(session, user_id, body.name, expires_at)
+    token, text = users.create_token(session, user_id, body.name, body.expires_at)
     return _show(token) | {"token": text}
 
 
