@@ -1,5 +1,5 @@
 // Building and finding elements; text always goes in as text, never as HTML.
-type Child = Node | string | number | null | undefined | false;
+export type Child = Node | string | number | null | undefined | false;
 type Attributes = Record<string, string | number | boolean | EventListener | null | undefined>;
 
 /** Make an element: `class`, `data-…` and other attributes as named, `onclick` and the like as listeners. */

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query
 from backend.domain.spec import Body
 from backend.services import jobs, nodes, users
 from backend.services.jobs import JobFilter
+from backend.tables.user import User
 from backend.web.api import shapes
 from backend.web.deps import Administrator, DatabaseSession
 
@@ -47,17 +48,35 @@ def change_node(
 @router.get("/users")
 def list_users(user: Administrator, session: DatabaseSession) -> dict[str, Any]:
     """Return all users."""
-    found = [
-        {
-            "id": other.id,
-            "username": other.username,
-            "role": other.role,
-            "is_active": other.is_active,
-            "created_at": shapes.show_time(other.created_at),
-        }
-        for other in users.list_users(session)
-    ]
+    found = [_show_user(other) for other in users.list_users(session)]
     return {"data": found, "has_more": False, "next": None}
+
+
+class UserChange(Body):
+    """Whether a person may sign in and use their tokens; who is shut out keeps their jobs."""
+
+    is_active: bool
+
+
+@router.patch("/users/{user_id}")
+def change_user(
+    user_id: Annotated[str, Path(max_length=40)],
+    body: UserChange,
+    user: Administrator,
+    session: DatabaseSession,
+) -> dict[str, Any]:
+    """Shut a person out, or let them in again."""
+    return _show_user(users.set_active(session, user_id, body.is_active))
+
+
+def _show_user(user: User) -> dict[str, Any]:
+    return {
+        "id": user.id,
+        "username": user.username,
+        "role": user.role,
+        "is_active": user.is_active,
+        "created_at": shapes.show_time(user.created_at),
+    }
 
 
 @router.get("/jobs")

@@ -1,25 +1,13 @@
 // The job centre: one's jobs by kind and state, what can be done to each, and the choice of which to compare.
-import { type Page, call } from "../api";
 import { element, get, icon, replaceChildrenIfChanged } from "../dom";
 import { buildJobCard } from "../job_card";
-import { type Job, type JobKind, type JobStatus, nameStatus } from "../jobs";
+import { type Counts, type Group, buildGroupButtons, fetchJobs, parseGroup } from "../job_pages";
+import type { Job, JobKind } from "../jobs";
 import { t } from "../language";
 import { poll } from "../poll";
 
-type Counts = Record<JobStatus, number>;
-type Group = "" | "running" | "queued" | "succeeded" | "failed" | "cancelled";
-
 const PAGE_SIZE = 20;
 const MOST_COMPARED = 8;
-// A job that is being started counts as running, as for whoever waits for it.
-const STATUSES: Record<Group, JobStatus[]> = {
-  "": [],
-  running: ["running", "assigned"],
-  queued: ["queued"],
-  succeeded: ["succeeded"],
-  failed: ["failed"],
-  cancelled: ["cancelled"],
-};
 
 const asked = new URLSearchParams(location.search);
 let kind: JobKind = asked.get("kind") === "evaluate" ? "evaluate" : "train";
@@ -35,13 +23,9 @@ if (asked.get("sort") === "created_at") sort.value = "created_at";
 
 const watch = poll(2.5, look);
 
-function parseGroup(text: string | null): Group {
-  return text !== null && Object.hasOwn(STATUSES, text) ? (text as Group) : "";
-}
-
 async function look(): Promise<void> {
   const asking = generation;
-  const { jobs, counts, hasMore } = await fetchJobs();
+  const { jobs, counts, hasMore } = await fetchJobs("/jobs", buildQuery(), group, wantedRows);
   if (asking !== generation) return; // another filter was chosen meanwhile
   drawFilters(counts);
   drawJobs(jobs, counts);
@@ -49,24 +33,8 @@ async function look(): Promise<void> {
   drawSelection();
 }
 
-async function fetchJobs(): Promise<{ jobs: Job[]; counts: Counts; hasMore: boolean }> {
-  const jobs: Job[] = [];
-  let [after, counts, hasMore] = ["", {} as Counts, true];
-  while (hasMore && jobs.length < wantedRows) {
-    const query = buildQuery();
-    query.set("limit", String(Math.min(100, wantedRows - jobs.length)));
-    if (after) query.set("after", after);
-    const page = await call<Page<Job> & { counts: Counts }>("GET", `/jobs?${query}`);
-    jobs.push(...page.data);
-    ({ counts, has_more: hasMore } = page);
-    after = page.next ?? "";
-  }
-  return { jobs, counts, hasMore };
-}
-
 function buildQuery(): URLSearchParams {
   const query = new URLSearchParams({ kind });
-  if (group) query.set("status", STATUSES[group].join(","));
   if (search.value.trim()) query.set("q", search.value.trim());
   if (sort.value !== "-created_at") query.set("sort", sort.value);
   return query;
@@ -94,17 +62,8 @@ function drawTabs(): void {
 }
 
 function drawFilters(counts: Counts): void {
-  replaceChildrenIfChanged(get("#status-filters"), JSON.stringify([kind, group, counts]), () =>
-    (Object.keys(STATUSES) as Group[]).map((other) => {
-      const statuses = other ? STATUSES[other] : (Object.keys(counts) as JobStatus[]);
-      const count = statuses.reduce((sum, status) => sum + counts[status], 0);
-      return element(
-        "button",
-        { class: "chip", type: "button", "aria-pressed": String(other === group), "data-status": other, onclick: () => chooseGroup(other) },
-        `${other ? nameStatus(other) : t("全部", "All")} (${count})`,
-      );
-    }),
-  );
+  const key = JSON.stringify([kind, group, counts]);
+  replaceChildrenIfChanged(get("#status-filters"), key, () => buildGroupButtons(counts, group, chooseGroup));
 }
 
 function chooseGroup(other: Group): void {
