@@ -41,7 +41,9 @@ class HeartbeatThread:
         self._roster = Roster(settings.run_folder)
         self._tried: dict[tuple[str, int], float] = {}
         self._said = ""
-        self.stopping = False
+        self.is_stopping = False
+        self._wake = threading.Event()
+        self._announced = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def open(self) -> None:
@@ -61,7 +63,15 @@ class HeartbeatThread:
                     self._register_again()
             except Exception as error:  # a beat must never be the last
                 self._say(f"a heartbeat failed: {type(error).__name__}: {error}")
-            time.sleep(pause)
+            self._wake.wait(pause)
+            self._wake.clear()
+
+    def announce_leave(self, patience_seconds: float = 3.0) -> None:
+        """Start nothing more, and tell the backend to assign nothing more, if it answers in time."""
+        self.is_stopping = True
+        self._announced.clear()
+        self._wake.set()
+        self._announced.wait(patience_seconds)
 
     def beat(self) -> None:
         """Adopt, beat once, and start what is assigned."""
@@ -74,11 +84,14 @@ class HeartbeatThread:
             devices=devices,
             attempts=alive,
             free_bytes=shutil.disk_usage(self._settings.home).free,
+            stopping=self.is_stopping,
         )
         reply: HeartbeatReply = self._client.beat(message)
+        if message.stopping:
+            self._announced.set()
         self._pause_seconds = reply.heartbeat_seconds
         for key in reply.assigned:
-            if key not in alive and not self.stopping:
+            if key not in alive and not self.is_stopping:
                 self._start(key)
 
     def adopt(self) -> None:

@@ -6,13 +6,14 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from backend.domain.protocol import Device
+from worker.marks import ATTEMPT_MARK
 
 CPU_KIND = "cpu"
 _CGROUP = Path("/sys/fs/cgroup")
@@ -28,21 +29,6 @@ class DeviceInventory:
     def list_devices(self) -> list[Device]:
         """Return all devices with their readings of now."""
         return self._list_gpus() or list_cpu_slots(self._cpu_slots)
-
-    def list_foreign_processes(self, own: Callable[[int], bool]) -> dict[str, list[int]]:
-        """Return by GPU uuid the pids of compute processes for which `own` says no."""
-        foreign: dict[str, list[int]] = {}
-        nvml = self._open()
-        if nvml is None:
-            return foreign
-        with contextlib.suppress(nvml.NVMLError):
-            for index in range(nvml.nvmlDeviceGetCount()):
-                handle = nvml.nvmlDeviceGetHandleByIndex(index)
-                pids = [process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
-                strangers = [pid for pid in pids if not own(pid)]
-                if strangers:
-                    foreign[_text(nvml.nvmlDeviceGetUUID(handle))] = strangers
-        return foreign
 
     def _list_gpus(self) -> list[Device]:
         nvml = self._open()
@@ -90,7 +76,41 @@ def read_gpu(nvml: Any, index: int) -> Device:
         utilization=ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
         power_watts=None if power is None else power / 1000,
         temperature_celsius=ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+        trouble=find_trouble(nvml, handle),
     )
+
+
+def find_trouble(nvml: Any, handle: Any) -> str | None:
+    """Return why nothing should run on a GPU: memory faults it has met, or processes that are not ours."""
+    with contextlib.suppress(nvml.NVMLError):
+        errors = nvml.nvmlDeviceGetTotalEccErrors(
+            handle, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC
+        )
+        if errors:
+            return f"{errors} uncorrectable memory errors (ECC); reset or replace the GPU"
+    with contextlib.suppress(nvml.NVMLError):
+        pids = [process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+        strangers = [pid for pid in pids if is_stranger(pid)]
+        if strangers:
+            return f"used by processes that are not ours: {', '.join(map(str, strangers))}"[:200]
+    return None
+
+
+def is_stranger(pid: int) -> bool:
+    """Whether a GPU's process is none of ours.
+
+    In a container the driver tells pids of the machine, which here are nobody's, or somebody else's: so a
+    process counts only when it is seen to have a GPU open, or is another user's.
+    """
+    try:
+        if f"{ATTEMPT_MARK}=".encode() in Path(f"/proc/{pid}/environ").read_bytes():
+            return False
+        opened = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return any(name.startswith("/dev/nvidia") for name in opened)
 
 
 def build_kind_id(name: str, memory_bytes: int) -> str:
@@ -151,11 +171,6 @@ def read_cpu_name() -> str:
                 model = line.partition(":")[2].strip()
                 break
     return f"{model} ({count_cpus()} cores)"[:128]
-
-
-def pick_devices(devices: Collection[Device], uuids: Collection[str]) -> list[Device]:
-    """Return those of `devices` that are named."""
-    return [device for device in devices if device.uuid in uuids]
 
 
 def _text(value: str | bytes) -> str:

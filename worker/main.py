@@ -129,14 +129,14 @@ class Node:
         beat.open()
 
         def start(key: AttemptKey) -> None:
-            if not beat.stopping:
+            if not beat.is_stopping:
                 self._starter.start_supervisor(key)
 
         Doorbell(welcome.redis_url, welcome.queue, self._settings.node_name, start).open()
         while self._signal is None:
             self._sleep(1.0)
         if self._signal in (signal.SIGTERM, signal.SIGINT):
-            beat.stopping = True
+            beat.announce_leave()
             self._stop_jobs()
 
     def _sleep(self, seconds: float) -> None:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from backend.domain.job import EndReason, JobKind
 from backend.domain.protocol import AttemptKey, LaunchOrder, Phase, Want
 from worker import process, workspace
-from worker.api import Away, BackendClient, Refused
+from worker.api import Away, BackendClient, Refused, retry_while_away
 from worker.checkpoints import find_whole_checkpoint
 from worker.dataset_files import BadDataset
 from worker.device_readings import read_devices
@@ -38,6 +38,7 @@ _TICK_SECONDS = 0.2
 _STOP_SECONDS = {EndReason.NODE_STOPPED: 90.0}
 _DEFAULT_STOP_SECONDS = 300.0
 """How long a run may take to end a step and save its checkpoint before it is killed."""
+_CLAIM_SECONDS = 600.0
 _LAST_WORD_SECONDS = 15.0
 """How long a supervisor tries to reach the backend once its node is stopping; the next node goes on."""
 
@@ -82,13 +83,22 @@ class StopSignal:
 def _claim(
     settings: WorkerSettings, client: BackendClient, key: AttemptKey, signals: StopSignal
 ) -> LaunchOrder | None:
-    """Return the order, or None when the attempt is not ours or the backend is away (the node asks again)."""
+    """Return the order, or None when the attempt is not ours or the backend is away (the node asks again).
+
+    An answer may be lost after the backend has given us the attempt, so we ask again under the same name.
+    """
     if signals.at is not None:
         return None
+    name = f"pid {os.getpid()}, {secrets.token_hex(16)}"
+    end = time.monotonic() + _CLAIM_SECONDS
     try:
-        return client.claim(key, settings.node_name, f"pid {os.getpid()}, {secrets.token_hex(8)}")
+        return retry_while_away(
+            lambda: client.claim(key, settings.node_name, name),
+            lambda: signals.at is not None or time.monotonic() > end,
+            _say,
+        )
     except (Away, Refused) as error:
-        print(f"supervisor: {key.job_id}.{key.attempt} was not claimed: {error}", file=sys.stderr, flush=True)
+        _say(f"{key.job_id}.{key.attempt} was not claimed: {error}")
         return None
 
 
@@ -146,12 +156,12 @@ class Supervision:
             self._finish(failure or self._judge())
             self._seat.give_up()
         except LeaseLost as error:
-            print(f"supervisor: {error}; the run is ended", file=sys.stderr, flush=True)
+            _say(f"{error}; the run is ended")
             kill_attempt(self._mark)
             workspace.clean_up(self._place)
             self._seat.give_up()
         except Away as error:
-            print(f"supervisor: left to the next node: {error}", file=sys.stderr, flush=True)
+            _say(f"left to the next node: {error}")
 
     # -- prepare and launch --------------------------------------------------------------------------------
 
@@ -310,7 +320,7 @@ class Supervision:
         self._reporter.finish(
             facts | {"eta_seconds": None}, last, lambda: self._signals.is_older_than(_LAST_WORD_SECONDS)
         )
-        print(f"supervisor: {self._mark} ended: {ending.reason}", file=sys.stderr, flush=True)
+        _say(f"{self._mark} ended: {ending.reason}")
 
     def _build_ending(self, ending: Ending) -> dict[str, Any]:
         with suppress(OSError):
@@ -365,6 +375,10 @@ def _redirect_output(place: Workspace) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
+
+
+def _say(text: str) -> None:
+    print(f"supervisor: {text}", file=sys.stderr, flush=True)
 
 
 def read_memory_kills() -> int:

@@ -46,6 +46,9 @@ class Device(Message):
     utilization: float | None = Field(default=None, ge=0, le=100)
     power_watts: float | None = None
     temperature_celsius: float | None = None
+    trouble: str | None = Field(
+        default=None, max_length=200, description="why nothing should run on it: strangers' processes, faults"
+    )
 
 
 class Registration(Message):

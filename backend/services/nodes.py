@@ -103,7 +103,7 @@ def list_free_nodes(session: Session, now: datetime) -> list[FreeNode]:
             continue
         free: dict[str, list[str]] = {}
         for device in node.devices:
-            if device["uuid"] not in busy.get(node.id, set()):
+            if device["uuid"] not in busy.get(node.id, set()) and not device.get("trouble"):
                 free.setdefault(device["kind"], []).append(device["uuid"])
         free_nodes.append(FreeNode(node.id, {kind: tuple(uuids) for kind, uuids in free.items()}))
     return free_nodes

@@ -144,7 +144,6 @@ def start_node(door: Door, tuneforge_home: Path, tmp_path: Path) -> Iterator[Cal
             "OMP_NUM_THREADS": "1",
         }
         if not real:
-            environment["TUNEFORGE_RUN_COMMAND"] = f"{sys.executable} -S {FAKE_TRAINER}"
             environment["TUNEFORGE_RUN_COMMAND"] = f"{sys.executable} {FAKE_TRAINER}"
         node = Node(name, tuneforge_home, environment | variables, tmp_path / f"{name}.log")
         node.start()
@@ -215,8 +214,12 @@ def describe_job(job_id: str) -> str:
     """Return what there is to know of a job that did not do as it should."""
     job = read_job(job_id)
     folder = storage.get_attempt_folder(job_id, job.attempt)
-    parts = [f"status {job.status}, attempt {job.attempt}, phase {job.phase}, step {job.step}, error {job.error}"]
+    parts = [
+        f"status {job.status}, attempt {job.attempt}, phase {job.phase}, step {job.step}, error {job.error}"
+    ]
     for name in ("supervisor/supervisor.log", "job.log"):
         path = folder / name
-        parts.append(f"--- {name} ---\n{path.read_text(errors='replace')[-3000:] if path.exists() else 'none'}")
+        parts.append(
+            f"--- {name} ---\n{path.read_text(errors='replace')[-3000:] if path.exists() else 'none'}"
+        )
     return "\n".join(parts)
