@@ -42,6 +42,8 @@ def set_key(
             "detail_zh": check.detail_zh,
         }
     with transaction() as session:
+        # Two keys entered at once are written one after the other.
+        session.get_one(User, user_id, with_for_update=True)
         access = session.get(SwanlabAccess, user_id) or SwanlabAccess(user_id=user_id)
         access.sealed_key = swanlab.seal_key(_get_secret(), user_id, api_key)
         access.masked_key = swanlab.mask_key(api_key)

@@ -73,6 +73,18 @@ def require_user(user: Visitor) -> User:
 SignedIn = Annotated[User, Depends(require_user, scope="function")]
 
 
+def identify(request: Request) -> str:
+    """Return the id of who is signed in, without holding a transaction while the route runs.
+
+    For routes that ask the network, which must not keep a database connection waiting.
+    """
+    with transaction() as session:
+        return require_user(find_user(request, session)).id
+
+
+SignedInId = Annotated[str, Depends(identify)]
+
+
 def require_administrator(user: SignedIn) -> User:
     """Let in only administrators."""
     if user.role != "administrator":

@@ -13,7 +13,7 @@ from backend.services import billing, swanlab_access, users
 from backend.tables.user import User
 from backend.web.api import shapes
 from backend.web.api.users import Password
-from backend.web.deps import SESSION_COOKIE, DatabaseSession, SignedIn
+from backend.web.deps import SESSION_COOKIE, DatabaseSession, SignedIn, SignedInId
 
 router = APIRouter(tags=["me"])
 
@@ -73,9 +73,9 @@ class SwanlabKey(Body):
 
 
 @router.put("/me/swanlab")
-def set_swanlab_key(body: SwanlabKey, user: SignedIn) -> dict[str, Any]:
+def set_swanlab_key(body: SwanlabKey, user_id: SignedInId) -> dict[str, Any]:
     """Check a key and keep it, sealed; a rejected one is not kept."""
-    return swanlab_access.set_key(user.id, body.api_key, body.host, body.web_host, body.workspace)
+    return swanlab_access.set_key(user_id, body.api_key, body.host, body.web_host, body.workspace)
 
 
 @router.delete("/me/swanlab", status_code=204)
@@ -85,6 +85,6 @@ def forget_swanlab_key(user: SignedIn, session: DatabaseSession) -> None:
 
 
 @router.post("/me/swanlab/verify")
-def verify_swanlab_key(user: SignedIn) -> dict[str, Any]:
+def verify_swanlab_key(user_id: SignedInId) -> dict[str, Any]:
     """Check the kept key again."""
-    return swanlab_access.verify_key(user.id)
+    return swanlab_access.verify_key(user_id)
