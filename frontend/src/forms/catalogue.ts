@@ -145,6 +145,15 @@ export class DatasetPicker {
     return this.datasets.filter((dataset) => this.chosen.has(dataset.id)).map((dataset) => dataset.id);
   }
 
+  get names(): string[] {
+    return this.datasets.filter((dataset) => this.chosen.has(dataset.id)).map((dataset) => dataset.name);
+  }
+
+  /** The datasets that the model can read. */
+  listFitting(): Dataset[] {
+    return this.datasets.filter((dataset) => this.fits(dataset));
+  }
+
   /** Choose by ids or names; returns those that are not to be had. */
   choose(references: string[]): string[] {
     this.chosen.clear();
@@ -163,7 +172,7 @@ export class DatasetPicker {
   }
 
   private draw(): void {
-    const fitting = this.datasets.filter((dataset) => this.fits(dataset));
+    const fitting = this.listFitting();
     const others = this.datasets.length - fitting.length;
     this.place.replaceChildren(...fitting.map((dataset) => this.buildRow(dataset)));
     if (!fitting.length) {

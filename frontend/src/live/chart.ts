@@ -95,7 +95,7 @@ export class Chart {
       points: line.showPoints ? { show: true, size: 6, fill: colour } : {},
       // While nothing is pointed at, the newest value is shown.
       value: (plot, value, place, index) => {
-        const shown = index === null ? plot.data[place]?.findLast((one) => one !== null && one !== undefined) : value;
+        const shown = index === null ? findNewest(plot.data[place]) : value;
         return shown === null || shown === undefined ? "–" : format(shown);
       },
     };
@@ -106,6 +106,10 @@ export class Chart {
 function widenPoint(_: uPlot, least: number | null, most: number | null): uPlot.Range.MinMax {
   if (least === null || most === null) return [null, null];
   return least === most ? [least - 30, most + 30] : [least, most];
+}
+
+function findNewest(values: uPlot.AlignedData[number] | undefined): number | null {
+  return Array.from(values ?? []).findLast((value) => value !== null && value !== undefined) ?? null;
 }
 
 function formatClock(seconds: number | null): string {
