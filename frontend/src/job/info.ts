@@ -78,7 +78,7 @@ function drawFacts(job: Job): void {
     [t("数据集", "Datasets"), spec.datasets.join(t("、", ", "))],
     [t("资源", "Resources"), describeResources(job)],
     [t("价格档", "Tier"), nameTier(job.tier)],
-    [t("节点", "Machine"), assignment ? `${assignment.node} · ${assignment.gpus.join(", ")}` : "–"],
+    [t("节点", "Machine"), assignment ? describeAssignment(assignment) : "–"],
     [t("提交者", "Submitted by"), job.owner],
     [t("创建时间", "Created"), formatTime(job.created_at)],
     [t("开始时间", "Started"), formatTime(job.started_at)],
@@ -109,6 +109,12 @@ function describeSubject(job: Job): [string, Node | string][] {
 function describeResources(job: Job): string {
   const { gpu_kind, gpu_count } = job.spec.resources;
   return `${(gpu_kind ?? "–").toUpperCase()} × ${gpu_count ?? 1}`;
+}
+
+/** Ids of GPUs are long: their beginning tells them apart, the whole stands in the title. */
+function describeAssignment(assignment: { node: string; gpus: string[] }): HTMLElement {
+  const short = assignment.gpus.map((id) => (id.length > 14 ? `${id.slice(0, 12)}…` : id));
+  return element("span", { title: assignment.gpus.join("\n") }, `${assignment.node} · ${short.join(", ")}`);
 }
 
 // -- estimate and actual -----------------------------------------------------------------------------------
