@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from backend import storage
+from backend.database import transaction
 from backend.domain.comparison import RowChoice, is_exact_match, is_row_chosen
 from backend.domain.errors import Conflict, Invalid, NotFound, Problem
 from backend.domain.job import FINISHED, JobKind, JobStatus
@@ -50,10 +51,14 @@ class BoardSource:
     is_ended: bool
 
 
-def find_board(session: Session, user: User, job_id: str) -> BoardSource:
-    """Return what the board of a job shows, if `user` may see the job."""
-    job = jobs.get_job(session, user, job_id)
-    return BoardSource(storage.list_swanlogs(job.id), JobStatus(job.status) in FINISHED)
+def get_board(user_id: str, job_id: str) -> BoardSource:
+    """Return what the board of a job shows, if this user may see the job.
+
+    In a transaction of its own: a board may take a while to start, and nothing of the database must wait for it.
+    """
+    with transaction() as session:
+        job = jobs.get_job(session, session.get_one(User, user_id), job_id)
+        return BoardSource(storage.list_swanlogs(job.id), JobStatus(job.status) in FINISHED)
 
 
 def list_predictions(job: Job, offset: int, limit: int) -> list[dict[str, str]]:

@@ -8,25 +8,21 @@ from starlette.concurrency import run_in_threadpool
 
 from backend.board import BoardKeeper, serve_board
 from backend.services import results
-from backend.web.deps import DatabaseSession, SignedIn
+from backend.web.deps import SignedInId
 
 router = APIRouter()
 
 
 @router.get("/jobs/{job_id}/board")
-def enter_board(job_id: str, user: SignedIn) -> Response:
+def enter_board(job_id: str, request: Request, user_id: SignedInId) -> Response:
     """Lead to the board; its own addresses need the slash."""
-    return RedirectResponse(f"/jobs/{job_id}/board/", status_code=307)
+    return RedirectResponse(request.url.path + "/", status_code=307)
 
 
 @router.api_route("/jobs/{job_id}/board/{path:path}", methods=["GET", "HEAD"])
-async def show_board(
-    job_id: str, path: str, request: Request, user: SignedIn, session: DatabaseSession
-) -> Response:
+async def show_board(job_id: str, path: str, request: Request, user_id: SignedInId) -> Response:
     """Pass a listed request on to the job's board, starting it when there is none."""
-    board = await run_in_threadpool(results.find_board, session, user, job_id)
-    # The board may take a while to start: the transaction must not wait for it.
-    await run_in_threadpool(session.commit)
+    board = await run_in_threadpool(results.get_board, user_id, job_id)
     keeper: BoardKeeper = request.app.state.board_keeper
     answer = await serve_board(
         keeper, job_id, board.swanlogs, request.method, path, request.url.query, ended=board.is_ended

@@ -23,6 +23,8 @@ FRONTEND = Path(__file__).resolve().parents[3] / "frontend"
 DIST = FRONTEND / "dist"
 LANGUAGES = ("zh", "en")
 LANGUAGE_COOKIE = "tuneforge_language"
+AS_THE_BROWSER = "auto"
+"""In the address (`?lang=auto`): forget what was chosen and follow the browser again."""
 NOT_BUILT = (
     "The pages are not built: run `make setup` (or `npm ci && npm run build` in frontend/), "
     "then start the platform again. The REST interface works without them.\n"
@@ -62,12 +64,9 @@ def find_asset(name: str) -> str:
 
 def choose_language(request: Request, user: User | None = None) -> str:
     """Return `zh` or `en`: as asked in the address, else as the person set, as the cookie says, as the browser asks."""
-    asked = (
-        request.query_params.get("lang"),
-        user.language if user is not None else None,
-        request.cookies.get(LANGUAGE_COOKIE),
-    )
-    for language in asked:
+    asked = request.query_params.get("lang")
+    set_before = None if asked == AS_THE_BROWSER else request.cookies.get(LANGUAGE_COOKIE)
+    for language in (asked, user.language if user is not None else None, set_before):
         if language in LANGUAGES:
             return language
     return parse_accept_language(request.headers.get("accept-language", ""))
@@ -123,10 +122,18 @@ def render_page(
         return PlainTextResponse(NOT_BUILT, status_code=503)
     response = HTMLResponse(body, status_code=status, headers={"Content-Language": language})
     response.headers["Vary"] = "Accept-Language, Cookie"
-    # So that pages shown without knowing who asks (sign-in, errors) speak the same language.
-    if request.cookies.get(LANGUAGE_COOKIE) != language:
-        set_cookie(response, LANGUAGE_COOKIE, language, max_age_seconds=_YEAR_SECONDS)
+    _remember_language(request, response, user, language)
     return response
+
+
+def _remember_language(request: Request, response: Response, user: User | None, language: str) -> None:
+    """Keep a chosen language in a cookie, for pages that do not know who asks (sign-in, errors)."""
+    asked, kept = request.query_params.get("lang"), request.cookies.get(LANGUAGE_COOKIE)
+    is_chosen = asked in LANGUAGES or (user is not None and user.language is not None)
+    if is_chosen and kept != language:
+        set_cookie(response, LANGUAGE_COOKIE, language, max_age_seconds=_YEAR_SECONDS)
+    elif asked == AS_THE_BROWSER and kept is not None:
+        response.delete_cookie(LANGUAGE_COOKIE, path="/")
 
 
 def set_cookie(response: Response, name: str, value: str, *, max_age_seconds: int | None = None) -> None:

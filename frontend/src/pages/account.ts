@@ -59,8 +59,7 @@ function startLanguage(me: Me): void {
   choice.addEventListener("change", async () => {
     try {
       await call("PATCH", "/me", { body: { language: choice.value || null } });
-      // A choice in the address would go before the one just made.
-      location.assign(choice.value ? `/account?lang=${choice.value}` : "/account");
+      location.assign(`/account?lang=${choice.value || "auto"}`);
     } catch (error) {
       notifyError(error);
     }
