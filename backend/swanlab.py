@@ -133,22 +133,28 @@ def normalize_host(host: str, field: str = "host") -> str:
     """
     text = host.strip()
     if len(text) > 300 or re.search(r"[\s\x00-\x1f\x7f\\]", text):
-        raise _bad_host(field, "is too long or holds blanks")
+        raise _bad_host(field, "is too long or holds blanks", "过长或含有空格")
     if "://" not in text:
         text = f"https://{text}"
     try:
         parts = urlsplit(text)
         name, port = parts.hostname, parts.port
     except ValueError:
-        raise _bad_host(field, "is not an address") from None
+        raise _bad_host(field, "is not an address", "不是有效地址") from None
     if parts.scheme not in ("http", "https"):
-        raise _bad_host(field, "must begin with https:// or http://")
+        raise _bad_host(field, "must begin with https:// or http://", "需以 https:// 或 http:// 开头")
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise _bad_host(field, "must not hold a user name")
+        raise _bad_host(field, "must not hold a user name", "不能包含用户名")
     if parts.path not in ("", "/") or parts.query or parts.fragment or "?" in text or "#" in text:
-        raise _bad_host(field, "must end after the name and port, without a path")
+        raise _bad_host(
+            field, "must end after the name and port, without a path", "只能写到主机名和端口，不能带路径"
+        )
     if name is None or not _HOST_NAME.fullmatch(name):
-        raise _bad_host(field, "needs a host name or IPv4 address, such as https://swanlab.example.com")
+        raise _bad_host(
+            field,
+            "needs a host name or IPv4 address, such as https://swanlab.example.com",
+            "需要主机名或 IPv4 地址，例如 https://swanlab.example.com",
+        )
     return f"{parts.scheme}://{name}" + (f":{port}" if port is not None else "")
 
 
@@ -238,8 +244,8 @@ async def _find_public_address(host: str) -> str | None:
     return addresses[0]
 
 
-def _bad_host(field: str, why: str) -> Invalid:
-    return Invalid([Problem((field,), f"the SwanLab address {why}")])
+def _bad_host(field: str, why: str, why_zh: str) -> Invalid:
+    return Invalid([Problem((field,), f"the SwanLab address {why}", f"SwanLab 地址{why_zh}")])
 
 
 def _derive(secret_key: bytes) -> bytes:

@@ -20,15 +20,19 @@ class Problem:
 
 
 class TuneforgeError(Exception):
-    """A refusal with a stable machine-readable `code` and a `detail` that tells a person what to do."""
+    """A refusal with a stable machine-readable `code` and a `detail` that tells a person what to do.
+
+    `zh` is the same in Chinese; what only programs are told may lack it.
+    """
 
     code = "error"
     status = 400
     title = "The request was refused"
 
-    def __init__(self, detail: str, *, code: str | None = None) -> None:
+    def __init__(self, detail: str, *, zh: str | None = None, code: str | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.detail_zh = zh
         if code is not None:
             self.code = code
 
@@ -72,8 +76,8 @@ class TooManyAttempts(TuneforgeError):
     status = 429
     title = "Too many attempts"
 
-    def __init__(self, detail: str, retry_after_seconds: int) -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str, retry_after_seconds: int, *, zh: str | None = None) -> None:
+        super().__init__(detail, zh=zh)
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -89,5 +93,10 @@ class Invalid(TuneforgeError):
     ) -> None:
         first = problems[0] if problems else Problem((), "invalid")
         place = ".".join(str(part) for part in first.loc)
-        super().__init__(detail or f"{place}: {first.msg}" if place else detail or first.msg, code=code)
+        zh = None if first.msg_zh is None else f"{place}：{first.msg_zh}" if place else first.msg_zh
+        super().__init__(
+            detail or f"{place}: {first.msg}" if place else detail or first.msg,
+            zh=None if detail else zh,
+            code=code,
+        )
         self.problems = problems

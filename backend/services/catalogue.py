@@ -136,7 +136,10 @@ def get_model(session: Session, user: User, reference: str) -> BaseModel:
     named = or_(BaseModel.id == reference, BaseModel.name == reference)
     model = session.scalars(select(BaseModel).where(_visible_models(user), named)).first()
     if model is None:
-        raise NotFound(f"There is no model {reference!r}; GET /api/v1/models lists those you may use.")
+        raise NotFound(
+            f"There is no model {reference!r}; GET /api/v1/models lists those you may use.",
+            zh=f"没有模型“{reference}”，请选择列表中的模型。",
+        )
     return model
 
 
@@ -158,7 +161,10 @@ def get_dataset(session: Session, user: User, reference: str) -> Dataset:
     query = select(Dataset).where(_visible_datasets(user), named)
     dataset = session.scalars(query.order_by(Dataset.owner_id.nulls_last())).first()
     if dataset is None:
-        raise NotFound(f"There is no dataset {reference!r}; GET /api/v1/datasets lists those you may use.")
+        raise NotFound(
+            f"There is no dataset {reference!r}; GET /api/v1/datasets lists those you may use.",
+            zh=f"没有数据集“{reference}”，请选择列表中的数据集。",
+        )
     return dataset
 
 

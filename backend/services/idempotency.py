@@ -30,6 +30,7 @@ def create_once(
         if known.body_hash != body_hash:
             raise Conflict(
                 "This Idempotency-Key was used with another body; use a new one.",
+                zh="同一请求已用不同内容提交过，请刷新页面后重试。",
                 code="idempotency_key_reused",
             )
         return known.object_id

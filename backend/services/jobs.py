@@ -64,7 +64,7 @@ def get_job(session: Session, user: User, job_id: str, *, lock: bool = False) ->
     query = select(Job).where(Job.id == job_id, _visible(user))
     job = session.scalars(query.with_for_update() if lock else query).first()
     if job is None:
-        raise NotFound("There is no such job.")
+        raise NotFound("There is no such job.", zh="没有这个任务。")
     return job
 
 
@@ -190,7 +190,7 @@ def stop(session: Session, user: User, job_id: str) -> Job:
     """Ask a job to stop, keeping what is trained; a queued or assigned one is cancelled at once."""
     job = get_job(session, user, job_id, lock=True)
     if JobStatus(job.status) in FINISHED:
-        raise Conflict("This job is already finished.")
+        raise Conflict("This job is already finished.", zh="这个任务已经结束。")
     now = utc_now()
     if job.stop_requested_at is None:
         job.stop_requested_at = now
@@ -214,9 +214,14 @@ def resume(session: Session, user: User, job_id: str) -> Job:
     """Put a cancelled or failed job back into the queue, to go on from its last checkpoint."""
     job = get_job(session, user, job_id, lock=True)
     if job.status not in (JobStatus.CANCELLED, JobStatus.FAILED):
-        raise Conflict("Only a cancelled or failed job can be resumed.")
+        raise Conflict(
+            "Only a cancelled or failed job can be resumed.", zh="只有已停止或失败的任务可以继续。"
+        )
     if job.kind != JobKind.TRAIN or not storage.has_checkpoint(job.id):
-        raise Conflict("This job has no checkpoint to go on from; submit it again instead.")
+        raise Conflict(
+            "This job has no checkpoint to go on from; submit it again instead.",
+            zh="这个任务没有可用的检查点，请重新提交。",
+        )
     try:
         move(
             session,
@@ -235,7 +240,10 @@ def resume(session: Session, user: User, job_id: str) -> Job:
             queued_at=utc_now(),
         )
     except StaleJob as error:
-        raise Conflict("The job was changed at the same moment; look at it again.") from error
+        raise Conflict(
+            "The job was changed at the same moment; look at it again.",
+            zh="任务状态刚刚发生了变化，请刷新后再试。",
+        ) from error
     queue.ring_dispatch(session)
     return job
 
@@ -244,7 +252,7 @@ def delete(session: Session, user: User, job_id: str) -> None:
     """Delete a finished job and all its files."""
     job = get_job(session, user, job_id, lock=True)
     if JobStatus(job.status) not in FINISHED:
-        raise Conflict("This job is not finished; stop it first.")
+        raise Conflict("This job is not finished; stop it first.", zh="任务尚未结束，请先停止。")
     session.delete(job)
     session.flush()
     storage.delete_job_folder(job.id)

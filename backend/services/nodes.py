@@ -61,7 +61,7 @@ def get_node(session: Session, node_id: str) -> Node:
     """Return a node by id or name."""
     node = session.scalars(select(Node).where((Node.id == node_id) | (Node.name == node_id))).first()
     if node is None:
-        raise NotFound("There is no such node.")
+        raise NotFound("There is no such node.", zh="没有这个节点。")
     return node
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy.orm import Session
 
@@ -64,7 +65,7 @@ def get_board(user_id: str, job_id: str) -> BoardSource:
 def list_predictions(job: Job, offset: int, limit: int) -> list[dict[str, str]]:
     """Return predictions of an evaluate job, in the order of its dataset."""
     if job.kind != JobKind.EVALUATE:
-        raise Conflict("Only evaluate jobs make predictions.")
+        raise Conflict("Only evaluate jobs make predictions.", zh="只有评估任务有预测结果。")
     rows = storage.read_predictions(job.id, job.attempt, offset, limit)
     return [{name: str(row.get(name, "")) for name in ("prompt", "predict", "label")} for row in rows]
 
@@ -73,10 +74,10 @@ def get_artifact_path(session: Session, job: Job, name: str) -> Path:
     """Return where a file of the job lies; only files it registered can be had."""
     row = session.get(Artifact, (job.id, name))
     if row is None:
-        raise NotFound("This job has no such file.")
+        raise NotFound("This job has no such file.", zh="这个任务没有该文件。")
     path = storage.resolve(storage.get_attempt_folder(job.id, row.attempt) / "output", name)
     if not path.is_file():
-        raise NotFound("This file is gone.")
+        raise NotFound("This file is gone.", zh="该文件已不存在。")
     return path
 
 
@@ -94,12 +95,26 @@ def compare(
     """
     if not 1 <= len(job_ids) <= MAX_COMPARED or len(set(job_ids)) != len(job_ids):
         raise Invalid(
-            [Problem(("query", "jobs"), f"name 1 to {MAX_COMPARED} different jobs, joined by commas")]
+            [
+                Problem(
+                    ("query", "jobs"),
+                    f"name 1 to {MAX_COMPARED} different jobs, joined by commas",
+                    f"请选择 1 到 {MAX_COMPARED} 个不同的任务",
+                )
+            ]
         )
     compared = [jobs.get_job(session, user, job_id) for job_id in job_ids]
     kinds = {job.kind for job in compared}
     if len(kinds) > 1:
-        raise Invalid([Problem(("query", "jobs"), "compare evaluations with each other, or train jobs")])
+        raise Invalid(
+            [
+                Problem(
+                    ("query", "jobs"),
+                    "compare evaluations with each other, or train jobs",
+                    "只能评估任务之间对比，或微调任务之间对比",
+                )
+            ]
+        )
     if kinds == {JobKind.EVALUATE.value}:
         return _compare_evaluations(session, user, compared, offset, limit, rows_wanted)
     return _compare_training(session, compared)
@@ -196,7 +211,7 @@ def _get_question(row: dict[str, Any]) -> str:
 
 def build_media_url(dataset: Dataset, name: str) -> str:
     """Return where a browser gets a picture of a dataset."""
-    return f"/api/v1/datasets/{dataset.id}/media/{name}"
+    return f"/api/v1/datasets/{quote(dataset.id, safe='')}/media/{quote(name)}"
 
 
 def _compare_training(session: Session, compared: list[Job]) -> dict[str, Any]:

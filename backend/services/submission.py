@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from backend import storage
 from backend.domain import llamafactory
 from backend.domain.arguments import build_defaults, check_arguments
-from backend.domain.errors import Invalid, NotFound, Problem
+from backend.domain.errors import Invalid, Location, NotFound, Problem
 from backend.domain.estimator import DatasetFacts, estimate_job
 from backend.domain.job import FINISHED, JobKind, JobStatus
 from backend.domain.model_facts import parse_model_facts
@@ -101,15 +101,21 @@ def _find_weights(
         if isinstance(body, EvaluateBody) and body.adapter is not None:
             return _find_tuned_weights(session, user, body, body.adapter, problems)
         if body.model is None:
-            problems.append(Problem(("model",), "name a model, or an adapter to evaluate"))
+            problems.append(
+                Problem(("model",), "name a model, or an adapter to evaluate", "请选择模型或微调任务")
+            )
             return None
         model = catalogue.get_model(session, user, body.model)
     except NotFound as error:
-        problems.append(Problem(("model",), error.detail))
+        problems.append(Problem(("model",), error.detail, error.detail_zh))
         return None
     if not _is_present(model):
         problems.append(
-            Problem(("model",), f"the files of {model.name!r} are gone; ask an administrator for them")
+            Problem(
+                ("model",),
+                f"the files of {model.name!r} are gone; ask an administrator for them",
+                f"模型“{model.name}”的文件不见了，请联系管理员恢复",
+            )
         )
     return _Weights(model, model.path, None, "lora")
 
@@ -125,20 +131,28 @@ def _find_tuned_weights(
     try:
         job = jobs.get_job(session, user, job_id)
     except NotFound:
-        problems.append(Problem(("adapter",), f"there is no job {job_id!r}"))
+        problems.append(Problem(("adapter",), f"there is no job {job_id!r}", f"没有任务 {job_id}"))
         return None
     if job.kind != JobKind.TRAIN:
-        problems.append(Problem(("adapter",), "this is not a train job; choose one that trained a model"))
+        problems.append(
+            Problem(
+                ("adapter",),
+                "this is not a train job; choose one that trained a model",
+                "这不是微调任务，请选择一个微调任务",
+            )
+        )
         return None
     path = find_result_path(job, step)
     if path is None:
-        problems.append(Problem(("adapter",), _explain_missing_result(job, step)))
+        problems.append(_explain_missing_result(job, step))
         return None
     model = catalogue.get_model(session, user, job.spec["model"])
     if body.model is not None and body.model not in (model.id, model.name):
         problems.append(
             Problem(
-                ("model",), f"the adapter was trained on {model.name!r}; leave model out or name that one"
+                ("model",),
+                f"the adapter was trained on {model.name!r}; leave model out or name that one",
+                f"该任务是在“{model.name}”上微调的，请使用同一个模型",
             )
         )
     finetuning_type = job.spec["finetuning_type"]
@@ -159,14 +173,24 @@ def find_result_path(job: Job, step: int | None) -> str | None:
     return None
 
 
-def _explain_missing_result(job: Job, step: int | None) -> str:
+def _explain_missing_result(job: Job, step: int | None) -> Problem:
     if step is not None:
-        return (
-            f"job {job.name!r} has no checkpoint-{step}; GET /api/v1/jobs/{job.id}/artifacts lists its files"
+        return Problem(
+            ("adapter",),
+            f"job {job.name!r} has no checkpoint-{step}; GET /api/v1/jobs/{job.id}/artifacts lists its files",
+            f"任务“{job.name}”没有检查点 checkpoint-{step}，请在任务的文件列表中另选一个",
         )
     if JobStatus(job.status) not in FINISHED:
-        return f"job {job.name!r} is not finished; wait for it or name one of its checkpoints"
-    return f"job {job.name!r} left no trained model"
+        return Problem(
+            ("adapter",),
+            f"job {job.name!r} is not finished; wait for it or name one of its checkpoints",
+            f"任务“{job.name}”尚未结束，请等待，或选择它的一个检查点",
+        )
+    return Problem(
+        ("adapter",),
+        f"job {job.name!r} left no trained model",
+        f"任务“{job.name}”没有留下训练好的模型，请另选一个",
+    )
 
 
 # -- datasets ----------------------------------------------------------------------------------------------
@@ -185,28 +209,36 @@ def _find_datasets(
         try:
             dataset = catalogue.get_dataset(session, user, reference)
         except NotFound as error:
-            problems.append(Problem(loc, error.detail))
+            problems.append(Problem(loc, error.detail, error.detail_zh))
             continue
         if any(other.name == dataset.name for other in found):
-            problems.append(Problem(loc, f"{dataset.name!r} is named twice"))
-        fault = _find_dataset_fault(dataset, weights)
+            problems.append(Problem(loc, f"{dataset.name!r} is named twice", f"数据集“{dataset.name}”重复了"))
+        fault = _find_dataset_fault(loc, dataset, weights)
         if fault:
-            problems.append(Problem(loc, fault))
+            problems.append(fault)
         found.append(dataset)
     return found
 
 
-def _find_dataset_fault(dataset: Dataset, weights: _Weights | None) -> str | None:
+def _find_dataset_fault(loc: Location, dataset: Dataset, weights: _Weights | None) -> Problem | None:
     if dataset.status != "ready" or not _SAFE_NAME.match(dataset.name):
-        return f"{dataset.name!r} is not ready ({dataset.status}); choose another or wait for its check"
+        return Problem(
+            loc,
+            f"{dataset.name!r} is not ready ({dataset.status}); choose another or wait for its check",
+            f"数据集“{dataset.name}”尚不可用（{dataset.status}），请另选一个，或等待检查完成",
+        )
     if weights is not None:
         missing = sorted(set(dataset.modalities) - set(weights.model.modalities))
         if missing:
-            return (
+            return Problem(
+                loc,
                 f"{dataset.name!r} holds {', '.join(missing)} and {weights.model.name!r} "
-                f"(template {weights.model.template!r}) cannot read that; choose a model that does"
+                f"(template {weights.model.template!r}) cannot read that; choose a model that does",
+                f"数据集“{dataset.name}”含有 {'、'.join(missing)}，模型“{weights.model.name}”"
+                f"（模板 {weights.model.template}）无法读取，请换一个支持的模型",
             )
-    return catalogue.find_missing_media(dataset)
+    lost = catalogue.find_missing_media(dataset)
+    return Problem(loc, lost, f"数据集“{dataset.name}”缺少文件，请补齐或另选一个：{lost}") if lost else None
 
 
 def _link(dataset: Dataset) -> dict[str, Any]:
@@ -225,12 +257,19 @@ def _choose_devices(
     kind = body.resources.gpu_kind or choose_gpu_kind(session)
     if kind not in largest:
         known = ", ".join(sorted(largest)) or "none: add a GPU machine first"
-        problems.append(Problem(("resources", "gpu_kind"), f"no node has {kind!r}; there is {known}"))
+        problems.append(
+            Problem(
+                ("resources", "gpu_kind"),
+                f"no node has {kind!r}; there is {known}",
+                f"没有节点提供“{kind}”，现有：{known}",
+            )
+        )
     elif count > largest[kind]:
         problems.append(
             Problem(
                 ("resources", "gpu_count"),
                 f"no node has {count} of {kind!r}; the largest has {largest[kind]}",
+                f"没有节点同时有 {count} 张“{kind}”，最多 {largest[kind]} 张",
             )
         )
     return kind, count

@@ -64,13 +64,15 @@ def verify_key(user_id: str) -> dict[str, Any]:
     with transaction() as session:
         access = session.get(SwanlabAccess, user_id)
         if access is None:
-            raise NotFound("You have no SwanLab key here; enter one first.")
+            raise NotFound(
+                "You have no SwanLab key here; enter one first.", zh="尚未配置 SwanLab 密钥，请先填写。"
+            )
         credentials = _open(access)
     check = swanlab.check_key(credentials.api_key, credentials.host, credentials.web_host)
     with transaction() as session:
         access = session.get(SwanlabAccess, user_id)
         if access is None:
-            raise NotFound("The key was forgotten meanwhile.")
+            raise NotFound("The key was forgotten meanwhile.", zh="密钥刚刚已被移除。")
         _note_check(access, check)
         return describe(access, check)
 

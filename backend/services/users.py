@@ -59,7 +59,9 @@ def register(session: Session, username: str, password: str) -> User:
     """Make an account, where registration is open."""
     if get_settings().registration != "open":
         raise NotAllowed(
-            "Registration is closed here; ask an administrator for an account.", code="registration_closed"
+            "Registration is closed here; ask an administrator for an account.",
+            zh="此平台未开放注册，请联系管理员获取账号。",
+            code="registration_closed",
         )
     shown, key = normalize_username(username)
     problems = []
@@ -68,6 +70,7 @@ def register(session: Session, username: str, password: str) -> User:
             Problem(
                 ("username",),
                 "use 3 to 32 letters, digits, dots, hyphens or underscores, a letter or digit first",
+                "请使用 3–32 个字母、数字、点、短横线或下划线，并以字母或数字开头",
             )
         )
     problems += _find_password_problems(password, key)
@@ -94,17 +97,31 @@ def _create(session: Session, shown: str, key: str, password: str, *, role: str)
         .returning(User.id)
     )
     if made is None:
-        raise Conflict("This name is taken; choose another.", code="username_taken")
+        raise Conflict(
+            "This name is taken; choose another.", zh="这个用户名已被使用，请换一个。", code="username_taken"
+        )
     return session.get_one(User, user_id)
 
 
 def _find_password_problems(password: str, username_key: str, field: str = "password") -> list[Problem]:
     if len(password) < MIN_PASSWORD_LENGTH:
-        return [Problem((field,), f"use at least {MIN_PASSWORD_LENGTH} characters")]
+        return [
+            Problem(
+                (field,),
+                f"use at least {MIN_PASSWORD_LENGTH} characters",
+                f"至少需要 {MIN_PASSWORD_LENGTH} 个字符",
+            )
+        ]
     if len(password) > MAX_PASSWORD_LENGTH:
-        return [Problem((field,), f"use at most {MAX_PASSWORD_LENGTH} characters")]
+        return [
+            Problem(
+                (field,),
+                f"use at most {MAX_PASSWORD_LENGTH} characters",
+                f"最多 {MAX_PASSWORD_LENGTH} 个字符",
+            )
+        ]
     if password.casefold() == username_key or len(set(password)) < 4:
-        return [Problem((field,), "this is too easy to guess")]
+        return [Problem((field,), "this is too easy to guess", "这个密码太容易被猜到")]
     return []
 
 
@@ -136,7 +153,7 @@ def change_password(
 ) -> None:
     """Change one's own password; every other browser is signed out."""
     if not _verify(user.password_hash, current):
-        raise Invalid([Problem(("current_password",), "this is not your present password")])
+        raise Invalid([Problem(("current_password",), "this is not your present password", "当前密码不正确")])
     problems = _find_password_problems(new, user.username_key, "new_password")
     if problems:
         raise Invalid(problems)
@@ -158,9 +175,9 @@ def set_active(session: Session, user_id: str, active: bool) -> User:
     """Shut a person out, or let them in again; being shut out ends their sessions."""
     user = session.get(User, user_id)
     if user is None:
-        raise NotFound("There is no such user.")
+        raise NotFound("There is no such user.", zh="没有这个用户。")
     if user.role == "administrator" and not active:
-        raise Conflict("An administrator cannot be shut out.")
+        raise Conflict("An administrator cannot be shut out.", zh="不能停用管理员。")
     user.is_active = active
     if not active:
         end_sessions(session, user)
@@ -199,7 +216,9 @@ def authenticate(username: str, password: str, address: str) -> str:
                 )
             return user_id
         session.add(FailedLogin(username_key=key[:64], address=address))
-    raise NotSignedIn("The name or the password is not right.", code="wrong_credentials")
+    raise NotSignedIn(
+        "The name or the password is not right.", zh="用户名或密码不正确。", code="wrong_credentials"
+    )
 
 
 def _take_turns(session: Session, key: str, address: str) -> None:
@@ -219,7 +238,12 @@ def _refuse_if_throttled(session: Session, key: str, address: str, now: datetime
         count, oldest = session.execute(query).one()
         if count >= most:
             wait = max(1, int((oldest - since) / timedelta(seconds=1)))
-            raise TooManyAttempts(f"Too many attempts; try again in {wait // 60 + 1} minutes.", wait)
+            minutes = wait // 60 + 1
+            raise TooManyAttempts(
+                f"Too many attempts; try again in {minutes} minutes.",
+                wait,
+                zh=f"尝试次数过多，请 {minutes} 分钟后再试。",
+            )
 
 
 def _verify(password_hash: str, password: str) -> bool:
@@ -284,10 +308,13 @@ def create_token(
 ) -> tuple[ApiToken, str]:
     """Make an API token; its text is returned this once and never stored."""
     if expires_at is not None and expires_at <= utc_now():
-        raise Invalid([Problem(("expires_at",), "this moment has passed")])
+        raise Invalid([Problem(("expires_at",), "this moment has passed", "这个时间已经过去")])
     count = session.scalar(select(func.count()).where(ApiToken.user_id == user_id)) or 0
     if count >= MAX_TOKENS:
-        raise Conflict(f"You have {MAX_TOKENS} tokens; delete one you no longer use.")
+        raise Conflict(
+            f"You have {MAX_TOKENS} tokens; delete one you no longer use.",
+            zh=f"您已有 {MAX_TOKENS} 个令牌，请先删除不再使用的。",
+        )
     text = TOKEN_PREFIX + secrets.token_urlsafe(30)
     token = ApiToken(
         id=new_id(),
@@ -299,7 +326,11 @@ def create_token(
     )
     taken = select(ApiToken.id).where(ApiToken.user_id == user_id, ApiToken.name == name)
     if session.scalars(taken).first() is not None:
-        raise Conflict("You have a token of this name; choose another.", code="token_name_taken")
+        raise Conflict(
+            "You have a token of this name; choose another.",
+            zh="您已有同名的令牌，请换一个名称。",
+            code="token_name_taken",
+        )
     session.add(token)
     session.flush()
     return token, text
@@ -316,7 +347,7 @@ def delete_token(session: Session, user: User, token_id: str) -> None:
     """Delete one of a person's own tokens."""
     token = session.get(ApiToken, token_id)
     if token is None or token.user_id != user.id:
-        raise NotFound("There is no such token.")
+        raise NotFound("There is no such token.", zh="没有这个令牌。")
     session.delete(token)
 
 

@@ -44,7 +44,9 @@ def find_user(request: Request, session: DatabaseSession) -> User | None:
         user = users.find_token_user(session, token.strip()) if scheme.lower() == "bearer" else None
         if user is None:
             raise NotSignedIn(
-                "This API token is not good; make a new one in the user centre.", code="bad_token"
+                "This API token is not good; make a new one in the user centre.",
+                zh="这个 API 令牌无效，请在用户中心重新创建。",
+                code="bad_token",
             )
         return user
     cookie = request.cookies.get(SESSION_COOKIE)
@@ -56,7 +58,11 @@ def find_user(request: Request, session: DatabaseSession) -> User | None:
         require_same_origin(request)
         shown = request.headers.get(CSRF_HEADER, "")
         if not hmac.compare_digest(shown.encode(), found.csrf_token.encode()):
-            raise NotAllowed("The page is out of date; reload it and try again.", code="csrf")
+            raise NotAllowed(
+                "The page is out of date; reload it and try again.",
+                zh="页面已过期，请刷新后重试。",
+                code="csrf",
+            )
     return found.user
 
 
@@ -88,7 +94,9 @@ SignedInId = Annotated[str, Depends(identify)]
 def require_administrator(user: SignedIn) -> User:
     """Let in only administrators."""
     if user.role != "administrator":
-        raise NotAllowed("Only administrators may do this.", code="administrators_only")
+        raise NotAllowed(
+            "Only administrators may do this.", zh="仅限管理员操作。", code="administrators_only"
+        )
     return user
 
 
@@ -116,7 +124,11 @@ def require_form_token(request: Request, form_token: str) -> None:
     require_same_origin(request)
     cookie = request.cookies.get(CSRF_COOKIE, "")
     if not cookie or not hmac.compare_digest(cookie.encode(), form_token.encode()):
-        raise NotAllowed("The page is out of date; reload it and try again.", code="csrf")
+        raise NotAllowed(
+            "The page is out of date; reload it and try again.",
+            zh="页面已过期，请刷新后重试。",
+            code="csrf",
+        )
 
 
 def get_address(request: Request) -> str:

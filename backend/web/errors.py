@@ -25,10 +25,16 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "u
 
 
 def build_problem(
-    status: int, code: str, title: str, detail: str, problems: list[Problem] | None = None
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    problems: list[Problem] | None = None,
+    *,
+    detail_zh: str | None = None,
 ) -> dict[str, Any]:
-    """Return the body of a refusal, as the REST contract fixes it."""
-    return {
+    """Return the body of a refusal, as the REST contract fixes it; `detail_zh` is there where it was written."""
+    body = {
         "type": f"urn:tuneforge:error:{code}",
         "title": title,
         "status": status,
@@ -36,6 +42,7 @@ def build_problem(
         "code": code,
         "errors": [_show_problem(problem) for problem in problems or []],
     }
+    return body | {"detail_zh": detail_zh} if detail_zh else body
 
 
 def _show_problem(problem: Problem) -> dict[str, Any]:
@@ -62,9 +69,10 @@ def _answer_refusal(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, NotSignedIn):
         headers["WWW-Authenticate"] = "Bearer"
-    return _answer(
-        request, build_problem(error.status, error.code, error.title, error.detail, problems), headers
+    body = build_problem(
+        error.status, error.code, error.title, error.detail, problems, detail_zh=error.detail_zh
     )
+    return _answer(request, body, headers)
 
 
 def _answer_validation(request: Request, error: Exception) -> Response:
@@ -108,16 +116,17 @@ def _answer_data_error(request: Request, error: Exception) -> Response:
 def _answer_outage(request: Request, error: Exception) -> Response:
     logger.error("The database is away: %s", type(error).__name__)
     detail = "The database cannot be reached at the moment; try again shortly. Running jobs go on."
-    return _answer(
-        request, build_problem(503, "database_away", "Not available", detail), {"Retry-After": "5"}
-    )
+    chinese = "暂时连不上数据库，请稍后重试。正在运行的任务不受影响。"
+    body = build_problem(503, "database_away", "Not available", detail, detail_zh=chinese)
+    return _answer(request, body, {"Retry-After": "5"})
 
 
 def _answer_fault(request: Request, error: Exception) -> Response:
     number = secrets.token_hex(6)
     logger.error("Fault %s at %s %s", number, request.method, request.url.path, exc_info=error)
     detail = f"Something broke on our side. Tell an administrator this number: {number}"
-    return _answer(request, build_problem(500, "internal_error", "Internal error", detail))
+    chinese = f"平台内部出错，请把这个编号告诉管理员：{number}"
+    return _answer(request, build_problem(500, "internal_error", "Internal error", detail, detail_zh=chinese))
 
 
 def _answer(request: Request, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
