@@ -60,6 +60,7 @@ def decide_ending(
     has_results: bool,
     lines: Sequence[str],
     killed_for_memory: bool,
+    disk_is_full: bool,
 ) -> Ending:
     """Return why a run ended. A code of 0 alone says little: a run that was asked to stop leaves with it too.
 
@@ -74,7 +75,11 @@ def decide_ending(
         return Ending(EndReason.NODE_LOST, "The run's processes vanished, as when the machine is restarted.")
     if exit_code == 0:
         return Ending(EndReason.CRASHED, "The run left with code 0 but without results.")
-    return classify_failure(exit_code, lines, killed_for_memory=killed_for_memory)
+    ending = classify_failure(exit_code, lines, killed_for_memory=killed_for_memory)
+    if disk_is_full and ending.reason is EndReason.CRASHED:
+        # With no room left, not even the log could say so.
+        return Ending(EndReason.DISK_FULL, ending.detail)
+    return ending
 
 
 def classify_failure(exit_code: int, lines: Sequence[str], *, killed_for_memory: bool) -> Ending:

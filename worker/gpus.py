@@ -22,9 +22,11 @@ _CGROUP = Path("/sys/fs/cgroup")
 class DeviceInventory:
     """Reads the devices; NVML is opened once and, should the driver have restarted, opened again."""
 
-    def __init__(self, cpu_slots: int = 1) -> None:
+    def __init__(self, cpu_slots: int = 1, visible: str | None = None, nvml: Any = None) -> None:
+        """`visible` restricts the GPUs to those it names, as CUDA_VISIBLE_DEVICES does, by uuid or PCI order."""
         self._cpu_slots = cpu_slots
-        self._nvml: Any = None
+        self._visible = None if visible is None else [name.strip() for name in visible.split(",")]
+        self._nvml = nvml
 
     def list_devices(self) -> list[Device]:
         """Return all devices with their readings of now."""
@@ -36,12 +38,16 @@ class DeviceInventory:
             return []
         try:
             count = nvml.nvmlDeviceGetCount()
-            return [read_gpu(nvml, index) for index in range(count)]
+            devices = [read_gpu(nvml, index) for index in range(count)]
+            return [device for device in devices if self._is_visible(device)]
         except nvml.NVMLError:
             with contextlib.suppress(nvml.NVMLError):
                 nvml.nvmlShutdown()
             self._nvml = None
             return []
+
+    def _is_visible(self, device: Device) -> bool:
+        return self._visible is None or device.uuid in self._visible or str(device.index) in self._visible
 
     def _open(self) -> Any:
         if self._nvml is None:

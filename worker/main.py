@@ -65,7 +65,7 @@ class Node:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._signal: int | None = None
-        self._inventory = DeviceInventory(settings.cpu_slots)
+        self._inventory = DeviceInventory(settings.cpu_slots, os.environ.get("CUDA_VISIBLE_DEVICES"))
         self._starter = Starter(settings)
         self._roster = Roster(settings.run_folder)
 

@@ -203,7 +203,11 @@ def _wrap(
     child = read_mark(pid)
     assert child is not None  # it cannot have been reaped
     record = {"wrapper": read_own_mark().to_json(), "child": child.to_json(), "launched_at": launched_at}
-    replace_text(workspace.private / "process.json", json.dumps(record), 0o600)
+    try:
+        replace_text(workspace.private / "process.json", json.dumps(record), 0o600)
+    except OSError:  # a run that nobody could find again must not be
+        os.kill(pid, signal.SIGKILL)
+        raise
     os.write(tell, b"+")
     os.close(tell)
     code = _wait(workspace, pid, environment[ATTEMPT_MARK], fence_seconds)

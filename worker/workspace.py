@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from worker.notes import RUN_FILES
 from worker.tracking import TRACKING_FILE
 
 MAX_ARTIFACTS = 5000
+_CARD_LINE = re.compile(r"^(base_model: |- base_model:adapter:)model$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,9 @@ def name_base_model(workspace: Workspace, model_path: str) -> None:
         config = read_json(file)
         if isinstance(config, dict) and config.get("base_model_name_or_path") == "model":
             replace_text(file, json.dumps(config | {"base_model_name_or_path": name}, indent=2))
+            card = file.with_name("README.md")
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                replace_text(card, _CARD_LINE.sub(rf"\g<1>{name}", card.read_text("utf-8")))
 
 
 def list_artifacts(workspace: Workspace) -> list[ArtifactFile]:

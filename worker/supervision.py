@@ -1,0 +1,361 @@
+"""One attempt under supervision: prepare, launch, follow, finish; or adopt what another supervisor began."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from backend.domain.job import EndReason, JobKind
+from backend.domain.protocol import LaunchOrder, Phase, Want
+from worker import process, workspace
+from worker.api import Away, BackendClient
+from worker.checkpoints import find_whole_checkpoint
+from worker.dataset_files import BadDataset
+from worker.device_readings import read_devices
+from worker.endings import Ending, decide_ending
+from worker.marks import build_attempt_mark, kill_attempt
+from worker.notes import STOP_FILE, read_stopped_step
+from worker.phases import PhaseClock
+from worker.reporter import LeaseLost, Reporter
+from worker.roster import Seat
+from worker.settings import WorkerSettings
+from worker.tail import LogTail, MetricsTail, read_log_end
+from worker.tracking import read_tracking
+from worker.workspace import Workspace, replace_text
+
+_TICK_SECONDS = 0.2
+_STOP_SECONDS = {EndReason.NODE_STOPPED: 90.0}
+_DEFAULT_STOP_SECONDS = 300.0
+"""How long a run may take to end a step and save its checkpoint before it is killed."""
+_LAST_WORD_SECONDS = 15.0
+"""How long a supervisor says the last word to a silent backend once its node is stopping; the next node goes on."""
+_MAX_FAULTS = 3
+"""After so many faults of supervisors themselves an attempt is ended, not adopted once more."""
+_FULL_BYTES = 16 << 20
+"""With less than this free, a run that failed without a word failed for want of room."""
+
+_WISHES = {Want.STOP: EndReason.USER_CANCELLED, Want.PREEMPT: EndReason.PREEMPTED}
+
+
+class StopSignal:
+    """Notes that the node is stopping (SIGTERM)."""
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, _number: int, _frame: object) -> None:
+        self.at = self.at or time.monotonic()
+
+
+class Supervision:
+    """One attempt under supervision."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        client: BackendClient,
+        place: Workspace,
+        order: LaunchOrder,
+        signals: StopSignal,
+        seat: Seat,
+    ) -> None:
+        self._settings = settings
+        self._place = place
+        self._order = order
+        self._signals = signals
+        self._seat = seat
+        self._mark = build_attempt_mark(order.job_id, order.attempt)
+        self._reporter = Reporter(client, place, order)
+        self._metrics = MetricsTail(place.folder)
+        self._log = LogTail(place.log)
+        self._phases = PhaseClock(place.private / "phases.json")
+        self._wish: EndReason | None = None
+        self._wished_at = 0.0
+        self._was_killed = False
+        self._devices_read_at = 0.0
+        self._memory_kills = read_memory_kills()
+
+    def run(self) -> None:
+        """Do all that is left to do for the attempt; keep it on the roster when the last word was not taken."""
+        _redirect_output(self._place)
+        try:
+            self._run_counting_faults()
+        except LeaseLost as error:
+            _say(f"{error}; the run is ended")
+            kill_attempt(self._mark)
+            workspace.clean_up(self._place)
+        except Away as error:
+            _say(f"left to the next node: {error}")
+            return
+        (self._place.private / "order.json").unlink(missing_ok=True)
+        self._seat.give_up()
+
+    def _run_counting_faults(self) -> None:
+        faults = self._place.private / "faults"
+        count = faults.stat().st_size if faults.exists() else 0
+        if count >= _MAX_FAULTS:
+            kill_attempt(self._mark)
+            self._finish(Ending(EndReason.INTERNAL_ERROR, "Its supervisors failed; see supervisor.log."))
+            return
+        try:
+            failure = self._start()
+            if failure is None:
+                self._follow()
+            self._finish(failure or self._judge())
+        except (LeaseLost, Away):
+            raise
+        except Exception:
+            with suppress(OSError), faults.open("a") as file:
+                file.write("x")
+            raise
+
+    # -- prepare and launch --------------------------------------------------------------------------------
+
+    def _start(self) -> Ending | None:
+        """Lay out and launch, unless that was done before; return why that was not possible, or None."""
+        if process.read_record(self._place) is not None or process.is_running(self._place):
+            self._wish = self._read_wish()
+            self._wished_at = time.monotonic()
+            return None
+        if self._signals.at is not None:
+            return Ending(EndReason.NODE_STOPPED)
+        try:
+            workspace.lay_out(self._place, self._order)
+            environment = process.build_environment(
+                self._order, self._place, os.environ, len(read_devices(self._settings.run_folder).devices)
+            )
+            command = process.build_command(self._order, self._settings.run_command)
+            process.launch(self._place, command, environment, self._order.fence_seconds)
+        except BadDataset as error:
+            return Ending(EndReason.BAD_DATASET, str(error))
+        except FileNotFoundError as error:
+            return Ending(EndReason.BAD_CONFIG, str(error))
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT) or self._is_disk_full()
+            return Ending(EndReason.DISK_FULL if full else EndReason.INTERNAL_ERROR, str(error))
+        self._phases.enter(Phase.LOADING)
+        return None
+
+    # -- follow --------------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Watch the run until it has ended and nothing of it is left."""
+        record = process.read_record(self._place)
+        watched = _open_process(record.wrapper.pid if record is not None else None)
+        try:
+            while not self._has_ended():
+                self._look()
+                self._guard()
+                if self._reporter.is_due:
+                    self._take_want(self._reporter.report(self._build_facts()))
+                _wait(watched, _TICK_SECONDS)
+        finally:
+            if watched is not None:
+                os.close(watched)
+        kill_attempt(self._mark)
+        self._look()
+
+    def _has_ended(self) -> bool:
+        if self._place.read_exit_code() is not None:
+            return True
+        record = process.read_record(self._place)
+        return not process.is_running(self._place) and (record is None or not record.is_alive)
+
+    def _look(self) -> None:
+        self._log.poll()
+        self._reporter.add_points(self._metrics.poll(datetime.now(UTC)))
+        for phase in self._log.phases:
+            self._phases.enter(phase, self._metrics.train_began_at if phase is Phase.TRAINING else None)
+        if self._metrics.events and self._metrics.step != self._metrics.total_steps:
+            self._phases.enter(Phase.TRAINING)
+
+    def _guard(self) -> None:
+        """End the run where it must not go on: log too long, fenced, node stopping, stop not obeyed."""
+        if self._log.size > self._order.log_limit_bytes and self._wish is not EndReason.LOG_LIMIT:
+            self._end_now(EndReason.LOG_LIMIT)
+            megabytes = self._order.log_limit_bytes >> 20
+            self._append_to_log(
+                f"The log has reached its limit of {megabytes} MiB, so the run was ended. Raise logging_steps. "
+                f"日志已达 {megabytes} MiB 上限，运行已终止；请调大 logging_steps。"
+            )
+        elif process.is_fenced(self._place, self._order.fence_seconds):
+            self._end_now(EndReason.NODE_LOST)
+        elif self._signals.at is not None:
+            self._stop(EndReason.NODE_STOPPED)
+        if self._wish is not None and not self._was_killed:
+            patience = _STOP_SECONDS.get(self._wish, _DEFAULT_STOP_SECONDS)
+            if time.monotonic() - self._wished_at > patience:
+                _say(f"the run did not end within {patience:.0f} s of being asked to; it is killed")
+                self._kill()
+
+    def _take_want(self, want: Want | None) -> None:
+        if want in _WISHES:
+            self._stop(_WISHES[want])
+
+    def _stop(self, reason: EndReason) -> None:
+        """Have the run save this step and end; one that has made no step has nothing to save."""
+        if self._wish is not None:
+            return
+        self._note_wish(reason)
+        if self._order.kind is not JobKind.TRAIN or self._metrics.steps_made == 0:
+            self._kill()
+
+    def _end_now(self, reason: EndReason) -> None:
+        if self._wish is not reason:
+            self._note_wish(reason)
+        self._kill()
+
+    def _note_wish(self, reason: EndReason) -> None:
+        self._wish, self._wished_at = reason, time.monotonic()
+        with suppress(OSError):
+            replace_text(self._place.folder / STOP_FILE, reason.value + "\n")
+
+    def _read_wish(self) -> EndReason | None:
+        try:
+            return EndReason((self._place.folder / STOP_FILE).read_text().strip())
+        except (OSError, ValueError):
+            return None
+
+    def _kill(self) -> None:
+        if not self._was_killed:
+            self._was_killed = True
+            kill_attempt(self._mark)
+
+    def _append_to_log(self, text: str) -> None:
+        with suppress(OSError), self._place.log.open("a", encoding="utf-8") as log:
+            log.write(f"\n[tuneforge] {text}\n")
+
+    def _build_facts(self) -> dict[str, Any]:
+        """Return the fields that every report has."""
+        tracking = read_tracking(self._place.folder)
+        step, total = self._metrics.step, self._metrics.total_steps
+        if self._order.kind is JobKind.EVALUATE and self._log.progress is not None:
+            step, total = self._log.progress
+        return {
+            "phase": self._phases.phase,
+            "step": step,
+            "total_steps": total or self._order.total_steps,
+            "eta_seconds": self._metrics.estimate_eta(),
+            "log_bytes": self._log.size,
+            "peak_memory_bytes": self._metrics.peak_memory_bytes,
+            "tracking_mode": tracking.mode if tracking else None,
+            "tracking_url": tracking.url if tracking else None,
+            "devices": self._read_own_devices(),
+        }
+
+    def _read_own_devices(self) -> list[Any]:
+        """Return the node's last readings of this attempt's devices, each reading once."""
+        readings = read_devices(self._settings.run_folder)
+        if readings.at == self._devices_read_at:
+            return []
+        self._devices_read_at = readings.at
+        return [device for device in readings.devices if device.uuid in self._order.devices]
+
+    # -- finish --------------------------------------------------------------------------------------------
+
+    def _judge(self) -> Ending:
+        """Return why the run ended."""
+        return decide_ending(
+            exit_code=self._place.read_exit_code(),
+            wish=self._wish,
+            was_killed=self._was_killed,
+            stopped_on_request=read_stopped_step(self._place.folder) is not None,
+            has_results=bool(workspace.read_results(self._place)),
+            lines=read_log_end(self._place.log, lines=200),
+            killed_for_memory=read_memory_kills() > self._memory_kills,
+            disk_is_full=self._is_disk_full(),
+        )
+
+    def _is_disk_full(self) -> bool:
+        return shutil.disk_usage(self._place.home).free < _FULL_BYTES
+
+    def _finish(self, ending: Ending) -> None:
+        """Put right what the run left and say the last word."""
+        facts, last = self._build_facts(), self._build_ending(ending)
+        if ending.reason is EndReason.COMPLETED:
+            facts |= {"phase": Phase.FINISHED, "step": facts["total_steps"] or facts["step"]}
+        began = time.monotonic()
+
+        def is_hopeless() -> bool:
+            return self._signals.at is not None and time.monotonic() - began > _LAST_WORD_SECONDS
+
+        self._reporter.finish(facts | {"eta_seconds": None}, last, is_hopeless)
+        _say(f"{self._mark} ended: {ending.reason}")
+
+    def _build_ending(self, ending: Ending) -> dict[str, Any]:
+        with suppress(OSError):
+            workspace.name_base_model(self._place, self._order.model_path)
+        workspace.clean_up(self._place)
+        checkpoint = find_whole_checkpoint(self._place.output)
+        return {
+            "end_reason": ending.reason,
+            "detail": ending.detail[:4000],
+            "log_excerpt": "\n".join(read_log_end(self._place.log))[-20000:],
+            "results": workspace.read_results(self._place),
+            "artifacts": workspace.list_artifacts(self._place),
+            "run_seconds": self._measure_run(),
+            "checkpoint_step": checkpoint[0] if checkpoint else None,
+            "step_seconds_median": self._metrics.step_seconds_median,
+            "phase_seconds": self._phases.close(),
+        }
+
+    def _measure_run(self) -> float:
+        record = process.read_record(self._place)
+        if record is None:
+            return 0.0
+        try:
+            ended_at = self._place.exit_code_file.stat().st_mtime
+        except OSError:
+            ended_at = time.time()
+        return max(0.0, ended_at - record.launched_at)
+
+
+def _open_process(pid: int | None) -> int | None:
+    try:
+        return os.pidfd_open(pid) if pid is not None else None
+    except OSError:
+        return None
+
+
+def _wait(watched: int | None, seconds: float) -> None:
+    """Wait for the tick, or for the wrapper's end if that comes first."""
+    if watched is None:
+        time.sleep(seconds)
+        return
+    poll = select.poll()
+    poll.register(watched, select.POLLIN)
+    if poll.poll(seconds * 1000):
+        time.sleep(0.005)  # it has ended: what is left to see is there within moments
+
+
+def _redirect_output(place: Workspace) -> None:
+    """Have what the supervisor itself says lie with the attempt."""
+    with suppress(OSError):
+        log = os.open(place.private / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+
+
+def _say(text: str) -> None:
+    print(f"supervisor: {text}", file=sys.stderr, flush=True)
+
+
+def read_memory_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory, in this cgroup if that is told."""
+    for path in ("/sys/fs/cgroup/memory.events", "/proc/vmstat"):
+        with suppress(OSError, ValueError), open(path) as lines:
+            for line in lines:
+                name, _, value = line.partition(" ")
+                if name == "oom_kill":
+                    return int(value)
+    return 0
