@@ -202,8 +202,9 @@ def test_a_broken_page_gives_a_number_to_tell(member: TestClient, monkeypatch: p
     client = TestClient(member.app, raise_server_exceptions=False, cookies=dict(member.cookies))
     answer = open_page(client, "/", "zh")
     assert answer.status_code == 500
-    assert "平台出错了" in open_page(client, "/?lang=zh").text
-    assert re.search(r"number: [0-9a-f]{12}", answer.text)
+    assert "平台出错了" in answer.text
+    assert re.search(r"编号告诉管理员：[0-9a-f]{12}", answer.text)
+    assert re.search(r"this number: [0-9a-f]{12}", open_page(client, "/?lang=en").text)
     assert "secret detail" not in answer.text
 
 
