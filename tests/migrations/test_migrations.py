@@ -73,8 +73,8 @@ def test_from_empty_to_what_the_tables_say(empty_database: str) -> None:
 def test_by_several_processes_at_once(empty_database: str, tuneforge_home: Path) -> None:
     environment = os.environ | {"DATABASE_URL": empty_database}
     program = [sys.executable, "-m", "backend.cli", "migrate"]
-    started = [subprocess.Popen(program, env=environment, cwd=_MIGRATIONS.parent) for _ in range(3)]
-    assert [process.wait(60) for process in started] == [0, 0, 0]
+    started = [subprocess.Popen(program, env=environment, cwd=_MIGRATIONS.parent) for _ in range(2)]
+    assert [process.wait(60) for process in started] == [0, 0]
     command.check(_configure(empty_database))
 
 

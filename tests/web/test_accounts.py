@@ -25,7 +25,7 @@ def _check_problem(answer: Any, status: int, code: str) -> Body:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: Body = answer.json()
-    assert set(body) == {"type", "title", "status", "detail", "code", "errors"}
+    assert set(body) >= {"type", "title", "status", "detail", "code", "errors"}
     assert (body["status"], body["code"]) == (status, code)
     assert body["detail"]
     return body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import FileResponse
@@ -210,7 +211,7 @@ def list_artifacts(job_id: JobId, user: SignedIn, session: DatabaseSession) -> d
             "name": file.name,
             "size_bytes": file.size_bytes,
             "attempt": file.attempt,
-            "url": f"/api/v1/jobs/{job.id}/artifacts/{file.name}",
+            "url": f"/api/v1/jobs/{job.id}/artifacts/{quote(file.name)}",
         }
         for file in jobs.list_artifacts(session, job)
     ]
