@@ -57,7 +57,8 @@ def build_batches(run: RunSettings, data: DatasetFacts) -> tuple[Batch, Batch]:
     pictures = run.sequences * (data.pictures if patches else 0.0)
     if run.packing and patches:
         pictures *= run.cutoff_len / max(1.0, min(data.mean_tokens, run.cutoff_len))
-    padded = run.sequences > 1 and not run.packing and data.p95_tokens > data.median_tokens
+    even = data.max_tokens <= data.median_tokens or data.find_length(0.0) >= run.cutoff_len
+    padded = not run.packing and not (even and _pad(mean) == mean)
     return tuple(  # type: ignore[return-value]
         Batch(run.sequences, _pad(length), run.sequences * mean, pictures, patches, windows, padded)
         for length in (usual, largest)

@@ -1,7 +1,7 @@
 """Peak memory of a device, term by term, at each moment of a step that may be the peak.
 
 The terms follow what transformers, PEFT and torch keep: every `_PER_…` constant is a count of tensors read off
-their code, not a fitted number. The two that are measured say so.
+their code, not a fitted number. The three that are measured say so.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "vision",
 
 _CONTEXT_BYTES = int(0.5 * GIB)
 """CUDA's own context and kernels: measured, what the driver shows above what torch has reserved."""
+
+_WORKSPACE_BYTES = 72 * MIB
+"""Measured: what matrix products and small buffers take of torch's own memory."""
 
 _FRAGMENTATION = 0.05
 """Measured: what torch reserves above what it has allocated, as a share of the part that comes and goes."""
@@ -56,15 +59,17 @@ def estimate_memory(run: RunSettings, batch: Batch) -> Memory:
     moments = [
         _build_forward_end(run, parameters, batch),
         _build_loss_backward(run, batch),
-        _build_layer_backward(run, batch),
+        _build_first_layer_backward(run, batch),
+        _build_backward_end(run, batch),
     ]
-    if run.accumulation == 1 and run.finetuning_type != "lora":
-        # Gradients come into being layer by layer while activations go; they stay only between passes.
-        for moment in moments[:2]:
+    if run.accumulation == 1:
+        # Between steps there are no gradients; they come into being while activations go.
+        for moment in moments[:3]:
             moment["gradients"] = -fixed["gradients"]
     peak = max(moments, key=lambda moment: sum(moment.values()))
     parts = {name: int(fixed.get(name, 0) + peak.get(name, 0)) for name in PARTS}
     moving = parts["activations"] + parts["logits"] + parts["vision"]
+    parts["activations"] += 0 if run.on_cpu else _WORKSPACE_BYTES
     parts["overhead"] = 0 if run.on_cpu else _CONTEXT_BYTES + int(_FRAGMENTATION * moving)
     return Memory(parts)
 
@@ -134,10 +139,11 @@ def _measure_vision_activations(run: RunSettings) -> float:
     vision = run.model.vision
     assert vision is not None
     width = run.compute_bytes
-    attention = width * 4 * vision.hidden
+    # Query, key, output; the value is a view of the joint product and keeps all three of its parts.
+    attention = width * 6 * vision.hidden
     feed_forward = width * (3 if vision.gated else 2) * vision.intermediate
     kept = 2 * 4 * vision.hidden + attention + feed_forward
-    if not run.frozen_vision:
+    if run.trains_vision:
         kept += width * (4 * vision.hidden + vision.intermediate)
     return kept
 
@@ -152,19 +158,18 @@ def _count_kept(run: RunSettings, batch: Batch) -> dict[str, float]:
     lowest = _find_lowest_trained_layer(run)
     layers = text.layers - lowest
     if run.gradient_checkpointing:
-        activations = batch.tokens * text.layers * text.hidden * residual
-        if run.finetuning_type == "freeze":
-            # Frozen layers are not checkpointed, yet their inputs require gradients: they keep everything.
-            each = measure_text_activations(run, trained=False, padded=batch.padded)
-            activations = batch.tokens * (lowest * each + layers * text.hidden * residual)
+        activations = batch.tokens * layers * text.hidden * residual
     else:
         each = measure_text_activations(run, trained=True, padded=batch.padded)
         activations = batch.tokens * layers * each
+    # The last norm keeps its input in float32 and its output.
+    activations += batch.tokens * text.hidden * (run.compute_bytes + 4)
     vision = 0.0
-    if run.keeps_vision_activations and run.model.vision is not None:
-        vision = batch.all_patches * run.model.vision.layers * _measure_vision_activations(run)
-        if not run.frozen_vision and run.gradient_checkpointing:
-            vision = batch.all_patches * run.model.vision.layers * run.model.vision.hidden * run.compute_bytes
+    if run.model.vision is not None and (run.keeps_vision_activations or run.trains_vision):
+        each = _measure_vision_activations(run)
+        if run.trains_vision and run.gradient_checkpointing:
+            each = run.model.vision.hidden * run.compute_bytes
+        vision = batch.all_patches * run.model.vision.layers * each
     return {"activations": activations, "vision": vision}
 
 
@@ -184,18 +189,56 @@ def _build_forward_end(run: RunSettings, parameters: Parameters, batch: Batch) -
 
 
 def _build_loss_backward(run: RunSettings, batch: Batch) -> dict[str, float]:
-    """The gradient of the logits is being made: log-probabilities, their gradient, and that of the logits."""
+    """The gradient of the logits is being made: log-probabilities, their gradient, and that of the logits.
+
+    Half-precision copies of trained weights are still there where the backward pass will need them: all of them
+    without checkpointing, that of a trained output layer with it.
+    """
     moment = _count_kept(run, batch)
     moment["logits"] = _measure_logits(run, batch, copies=3.0)
+    moment["weights"] = _measure_kept_copies(run)
     return moment
 
 
-def _build_layer_backward(run: RunSettings, batch: Batch) -> dict[str, float]:
+def _measure_kept_copies(run: RunSettings) -> float:
+    if run.compute_bytes == run.trained_bytes:
+        return 0.0
+    if not run.gradient_checkpointing:
+        return float(run.compute_bytes * count_parameters(run).trained_matrices)
+    return float(run.compute_bytes * run.model.text.embedding_parameters if run.finetuning_type == "full" else 0)
+
+
+def _build_first_layer_backward(run: RunSettings, batch: Batch) -> dict[str, float]:
     """The backward pass is inside the last layer, whose activations are all there, with their gradients."""
     moment = _count_kept(run, batch)
-    each = measure_text_activations(run, trained=True, padded=batch.padded)
-    moment["activations"] += batch.tokens * each * (1.0 if run.gradient_checkpointing else 0.2)
+    moment["activations"] += batch.tokens * _measure_layer_gradients(run)
+    if run.gradient_checkpointing:
+        moment["activations"] += batch.tokens * measure_text_activations(run, trained=True, padded=batch.padded)
+    moment["weights"] = _measure_kept_copies(run)
     return moment
+
+
+def _measure_layer_gradients(run: RunSettings) -> float:
+    """Return the bytes a token takes while the feed-forward block is gone back through.
+
+    The gradients of its input, in half precision, and of what came before it; LoRA's cast to float32 adds its own.
+    """
+    text = run.model.text
+    wide = text.active_experts * text.intermediate if text.experts > 1 else text.intermediate
+    return wide * (2 * run.compute_bytes + (4 if run.finetuning_type == "lora" else 0))
+
+
+def _build_backward_end(run: RunSettings, batch: Batch) -> dict[str, float]:
+    """The backward pass has reached the bottom: every gradient is there but those of the layer it is in, or the
+    gradient of the embeddings, which comes whole and is then added."""
+    text = run.model.text
+    layer = batch.tokens * measure_text_activations(run, trained=True, padded=batch.padded)
+    if run.finetuning_type != "lora":
+        layer -= text.layer_parameters * run.trained_bytes
+    embeddings = 0.0
+    if run.finetuning_type == "full" and (text.tied or run.accumulation > 1):
+        embeddings = text.embedding_parameters * run.trained_bytes
+    return {"activations": max(layer, 0.0), "gradients": embeddings}
 
 
 def _measure_logits(run: RunSettings, batch: Batch, *, copies: float) -> float:

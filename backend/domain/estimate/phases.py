@@ -143,18 +143,34 @@ def _estimate_saves(run: RunSettings, args: Mapping[str, Any], steps: Steps) -> 
 def estimate_generation_phases(
     run: RunSettings, args: Mapping[str, Any], data: DatasetFacts, *, tuned: bool
 ) -> tuple[dict[str, float], Steps]:
-    """Return the seconds of an evaluate job by phase, and what it goes through.
+    """Return the seconds of an evaluate job by phase, and what it goes through."""
+    seconds, steps = estimate_generation(run, args, data, tuned=tuned)
+    phases = {
+        "start": _START_SECONDS + (0.0 if run.on_cpu else 4.0),
+        "load": _estimate_load(run),
+        "tokenize": _estimate_tokenizing(run, data, steps.examples),
+        "train": 0.0,
+        "evaluate": seconds,
+        "save": 0.5,
+    }
+    return phases, steps
+
+
+def estimate_generation(
+    run: RunSettings, args: Mapping[str, Any], data: DatasetFacts, *, tuned: bool, stops: bool = True
+) -> tuple[float, Steps]:
+    """Return the seconds of generating all answers, and what that goes through.
 
     Each batch is read once (prefill) and then answered token by token until its longest answer ends: a token reads
     all weights and the cache once, or takes as long as launching the layers does. An untuned model does not know
-    when to stop and is taken to write half of what it may.
+    when to stop and is taken to write half of what it may; with `stops` false every answer runs to the limit.
     """
     examples = max(1, min(data.examples, read_count(args, "max_samples", 100_000_000)))
     size = read_count(args, "per_device_eval_batch_size", 2)
     batches = math.ceil(examples / (size * run.gpu_count))
     limit = read_count(args, "max_new_tokens", 512)
     longest = data.label_tokens * (1.0 + 0.35 * math.log2(1 + size) / 2)
-    answer = min(limit, longest if tuned else max(longest, limit / 2))
+    answer = min(limit, longest if tuned else max(longest, limit / 2)) if stops else float(limit)
     prompt = max(1.0, min(data.mean_tokens - data.label_tokens, run.cutoff_len))
     ceilings = CPU_CEILINGS if run.on_cpu else GPU_CEILINGS
     text = run.model.text
@@ -169,16 +185,8 @@ def estimate_generation_phases(
         read / (run.gpu.bytes_per_second * ceilings.bandwidth_share) + flops,
         60 * text.layers * ceilings.forward_operation_seconds,
     )
-    loading = estimate_loading(run, prefill_batch, ceilings)
-    phases = {
-        "start": _START_SECONDS + (0.0 if run.on_cpu else 4.0),
-        "load": _estimate_load(run),
-        "tokenize": _estimate_tokenizing(run, data, examples),
-        "train": 0.0,
-        "evaluate": batches * (prefill + answer * token + loading),
-        "save": 0.5,
-    }
-    return phases, Steps(batches, examples, 0, 1.0, examples, round(examples * (prompt + answer)))
+    seconds = batches * (prefill + answer * token + estimate_loading(run, prefill_batch, ceilings))
+    return seconds, Steps(batches, examples, 0, 1.0, examples, round(examples * (prompt + answer)))
 
 
 def estimate_generation_bytes(

@@ -62,12 +62,16 @@ class RunSettings:
 
     @property
     def keeps_vision_activations(self) -> bool:
-        """Whether the vision tower's activations are kept for a backward pass.
+        """Whether a frozen vision tower's activations are kept for a backward pass that nobody needs.
 
-        A frozen tower needs none. With gradient checkpointing, however, transformers makes the outputs of every
-        embedding require gradients, the tower's too, and LLaMA-Factory checkpoints only layers that are trained.
+        With LoRA and gradient checkpointing they are: PEFT then makes the outputs of every embedding require
+        gradients, the tower's patches too, and LLaMA-Factory checkpoints only layers that are trained.
         """
-        return self.model.vision is not None and (not self.frozen_vision or self.gradient_checkpointing)
+        return self.frozen_vision and self.gradient_checkpointing and self.finetuning_type == "lora"
+
+    @property
+    def trains_vision(self) -> bool:
+        return not self.frozen_vision and self.finetuning_type in ("lora", "full")
 
 
 def parse_run_settings(

@@ -118,7 +118,7 @@ def _count_vision_flops(run: RunSettings, batch: Batch) -> float:
     attention = 4 * vision.hidden * (full * batch.patches + (vision.layers - full) * seen)
     merger = 2 * vision.merger_parameters / vision.merge**2
     passes = 2.0 if run.keeps_vision_activations else 1.0
-    if not run.frozen_vision:
+    if run.trains_vision:
         passes = 4.0 if run.gradient_checkpointing else 3.0
     if run.has_reference_model:
         passes += 1.0
@@ -169,7 +169,7 @@ def _estimate_host_seconds(run: RunSettings, batch: Batch, ceilings: Ceilings) -
     if run.has_reference_model:
         forward += 50 * run.model.text.layers
     vision_forward = _count_vision_operations(run, batch)
-    vision_backward = 1.2 * vision_forward if run.keeps_vision_activations else 0.0
+    vision_backward = 1.2 * vision_forward if run.keeps_vision_activations or run.trains_vision else 0.0
     if run.has_reference_model:
         vision_forward *= 2
     return (forward + vision_forward) * ceilings.forward_operation_seconds + (
