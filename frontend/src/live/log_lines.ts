@@ -27,10 +27,12 @@ export function cleanLine(raw: string): string {
   return foldCarriageReturns(raw.replace(ESCAPES, "")).replace(CONTROLS, "").trimEnd();
 }
 
-/** What must be kept of an unfinished line: the last state of a bar, and whether the next text overwrites it. */
+/** What must be kept of an unfinished line: its last state, and before one that is still blank the one it will replace. */
 function shortenOpenLine(raw: string): string {
-  if (!raw.includes("\r")) return raw;
-  return foldCarriageReturns(raw) + (raw.endsWith("\r") ? "\r" : "");
+  const begin = raw.lastIndexOf("\r");
+  if (begin < 0) return raw;
+  const last = raw.slice(begin + 1);
+  return last.trim() === "" ? `${foldCarriageReturns(raw)}\r${last}` : last;
 }
 
 /**
