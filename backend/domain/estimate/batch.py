@@ -18,8 +18,8 @@ class Batch:
     """What one device computes at once.
 
     `sequences` of `length` tokens each, padding included; `real_tokens` without it. `pictures` pictures of
-    `patches` patches each, attended in `windows` windows a picture. `padded` says that an attention mask is
-    needed.
+    `patches` patches each, attended in `windows` windows a picture, read from files of `picture_pixels` pixels.
+    `padded` says that an attention mask is needed.
     """
 
     sequences: int
@@ -29,6 +29,7 @@ class Batch:
     patches: float
     windows: int
     padded: bool
+    picture_pixels: float = 0.0
 
     @property
     def tokens(self) -> float:
@@ -58,9 +59,10 @@ def build_batches(run: RunSettings, data: DatasetFacts) -> tuple[Batch, Batch]:
     if run.packing and patches:
         pictures *= run.cutoff_len / max(1.0, min(data.mean_tokens, run.cutoff_len))
     even = data.max_tokens <= data.median_tokens or data.find_length(0.0) >= run.cutoff_len
+    pixels = float(data.picture_width * data.picture_height)
     padded = not run.packing and not (even and _pad(mean) == mean)
     return tuple(  # type: ignore[return-value]
-        Batch(run.sequences, _pad(length), run.sequences * mean, pictures, patches, windows, padded)
+        Batch(run.sequences, _pad(length), run.sequences * mean, pictures, patches, windows, padded, pixels)
         for length in (usual, largest)
     )
 

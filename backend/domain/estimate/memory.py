@@ -129,8 +129,11 @@ def measure_text_activations(run: RunSettings, *, trained: bool, padded: bool) -
         if text.experts > 1:
             inputs += width * text.active_experts * (2 * hidden + text.intermediate)
     elif trained:
-        # A trained matrix keeps its input; q, k and v share one, gate and up another; the norms keep theirs.
-        inputs = width * (2 * hidden + query + wide) + width * 2 * hidden
+        # A trained matrix keeps its input, a norm its normalised one. Mixed precision casts the input for each
+        # of q, k, v, gate and up anew; in one precision q, k and v share one, gate and up another.
+        mixed = run.trained_bytes > width
+        normalised = residual if mixed else width
+        inputs = 2 * normalised * hidden + width * ((5 if mixed else 2) * hidden + query + wide)
     return 2 * norm_input + attention + feed_forward + inputs
 
 
@@ -205,7 +208,9 @@ def _measure_kept_copies(run: RunSettings) -> float:
         return 0.0
     if not run.gradient_checkpointing:
         return float(run.compute_bytes * count_parameters(run).trained_matrices)
-    return float(run.compute_bytes * run.model.text.embedding_parameters if run.finetuning_type == "full" else 0)
+    return float(
+        run.compute_bytes * run.model.text.embedding_parameters if run.finetuning_type == "full" else 0
+    )
 
 
 def _build_first_layer_backward(run: RunSettings, batch: Batch) -> dict[str, float]:
@@ -213,7 +218,9 @@ def _build_first_layer_backward(run: RunSettings, batch: Batch) -> dict[str, flo
     moment = _count_kept(run, batch)
     moment["activations"] += batch.tokens * _measure_layer_gradients(run)
     if run.gradient_checkpointing:
-        moment["activations"] += batch.tokens * measure_text_activations(run, trained=True, padded=batch.padded)
+        moment["activations"] += batch.tokens * measure_text_activations(
+            run, trained=True, padded=batch.padded
+        )
     moment["weights"] = _measure_kept_copies(run)
     return moment
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backend.domain.estimate.batch import Batch
+from backend.domain.estimate.batch import Batch, count_windows, scale_picture
 from backend.domain.estimate.dataset_facts import DatasetFacts
 from backend.domain.estimate.parameters import count_parameters
 from backend.domain.estimate.run_settings import RunSettings, read_count, read_number
-from backend.domain.estimate.speed import CPU_CEILINGS, GPU_CEILINGS, StepTime, count_flops, estimate_loading
+from backend.domain.estimate.speed import StepTime, choose_ceilings, estimate_forward, estimate_loading
+from backend.domain.estimate.work import count_prefill
 from backend.domain.gpu_kinds import GIB
 
 _START_SECONDS = 11.0
@@ -20,6 +21,9 @@ _START_SECONDS = 11.0
 _READ_BYTES_PER_SECOND = 1.5 * GIB
 _WRITE_BYTES_PER_SECOND = 0.8 * GIB
 _TOKENS_PER_SECOND = 60_000.0
+_LAUNCHES_A_DECODED_LAYER = 56
+"""A layer's forward pass, and adding to its cache."""
+
 _FIRST_STEPS_SECONDS = 3.0
 """What the first steps take longer on a GPU: kernels are loaded, memory is taken."""
 
@@ -90,16 +94,20 @@ def _estimate_tokenizing(run: RunSettings, data: DatasetFacts, examples: int) ->
     seconds = examples * text_tokens / _TOKENS_PER_SECOND
     if data.pictures and run.model.vision is not None:
         # LLaMA-Factory opens and processes every picture to know how many tokens it becomes.
-        ceilings = CPU_CEILINGS if run.on_cpu else GPU_CEILINGS
-        one = Batch(1, 0.0, 0.0, data.pictures, _measure_patches(run, data), 1, padded=False)
-        seconds += examples * estimate_loading(run, one, ceilings)
+        seconds += examples * estimate_loading(run, _build_batch(run, data, 1, 0.0), choose_ceilings(run))
     return 0.5 + seconds / run.preprocessing_workers
 
 
-def _measure_patches(run: RunSettings, data: DatasetFacts) -> float:
-    assert run.model.vision is not None
-    area = min(data.picture_width * data.picture_height, run.image_max_pixels)
-    return area / run.model.vision.patch**2
+def _build_batch(run: RunSettings, data: DatasetFacts, size: int, length: float) -> Batch:
+    """Return a batch of `size` whole examples."""
+    pixels = float(data.picture_width * data.picture_height)
+    vision = run.model.vision
+    if vision is None or not data.pictures:
+        return Batch(size, length, size * length, 0.0, 0.0, 0, padded=True)
+    rows, columns = scale_picture(run, data.picture_width, data.picture_height, vision)
+    windows = count_windows(vision, rows, columns)
+    pictures = size * data.pictures
+    return Batch(size, length, size * length, pictures, float(rows * columns), windows, True, pixels)
 
 
 def _estimate_evaluation(run: RunSettings, args: Mapping[str, Any], step: StepTime, steps: Steps) -> float:
@@ -172,18 +180,16 @@ def estimate_generation(
     longest = data.label_tokens * (1.0 + 0.35 * math.log2(1 + size) / 2)
     answer = min(limit, longest if tuned else max(longest, limit / 2)) if stops else float(limit)
     prompt = max(1.0, min(data.mean_tokens - data.label_tokens, run.cutoff_len))
-    ceilings = CPU_CEILINGS if run.on_cpu else GPU_CEILINGS
+    ceilings = choose_ceilings(run)
     text = run.model.text
-    pictures = size * data.pictures if run.model.vision is not None else 0.0
-    patches = _measure_patches(run, data) if pictures else 0.0
-    prefill_batch = Batch(size, prompt, size * prompt, pictures, patches, 1, padded=False)
-    prefill = count_flops(run, prefill_batch) / 2.5 / (run.gpu.flops_per_second * ceilings.matrix_share)
+    prefill_batch = _build_batch(run, data, size, prompt)
+    prefill = sum(estimate_forward(run, work, ceilings) for work in count_prefill(run, prefill_batch))
     cache = size * 2 * text.layers * text.key_value_width * run.compute_bytes * (prompt + answer / 2)
     read = run.model.parameters * run.compute_bytes + cache
     flops = 2 * size * run.model.parameters / (run.gpu.flops_per_second * ceilings.matrix_share)
     token = max(
         read / (run.gpu.bytes_per_second * ceilings.bandwidth_share) + flops,
-        60 * text.layers * ceilings.forward_operation_seconds,
+        (_LAUNCHES_A_DECODED_LAYER * text.layers + 60) * ceilings.forward_seconds,
     )
     seconds = batches * (prefill + answer * token + estimate_loading(run, prefill_batch, ceilings))
     return seconds, Steps(batches, examples, 0, 1.0, examples, round(examples * (prompt + answer)))
@@ -199,7 +205,7 @@ def estimate_generation_bytes(
     cache = size * length * 2 * text.layers * text.key_value_width * run.compute_bytes
     vision = 0.0
     if run.model.vision is not None and data.pictures:
-        vision = size * data.pictures * _measure_patches(run, data) * run.model.vision.hidden * 16.0
+        vision = _build_batch(run, data, size, 0.0).all_patches * run.model.vision.hidden * 16.0
     return {
         "weights": run.model.parameters * run.compute_bytes,
         "gradients": 0,
