@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,27 @@ def _require_plain_text(value: str) -> str:
 PlainText = Annotated[str, AfterValidator(_require_plain_text)]
 Reference = Annotated[PlainText, Field(min_length=1, max_length=200)]
 JobName = Annotated[PlainText, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+
+
+MAX_DEPTH = 16
+
+
+def _require_small(value: Any, depth: int = 0) -> Any:
+    """Refuse what YAML, databases or JSON's readers could not hold: deep nesting, endless and infinite numbers."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"is nested more than {MAX_DEPTH} deep")
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            _require_small(part, depth + 1)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("is a number of more than 64 bits")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("is not a finite number")
+    return value
+
+
+SmallValue = Annotated[Any, AfterValidator(_require_small)]
+"""Any JSON value of reasonable depth, its numbers finite."""
 
 
 def _to_utc(moment: datetime) -> datetime:
@@ -58,7 +80,7 @@ Tier = Literal["express", "flex", "spot"]
 class _JobBody(Body):
     name: JobName | None = None
     datasets: list[Reference] = Field(min_length=1, max_length=20)
-    args: dict[str, Any] = Field(default_factory=dict, max_length=400)
+    args: dict[str, SmallValue] = Field(default_factory=dict, max_length=400)
     resources: Resources = Field(default_factory=Resources)
     tier: Tier = "express"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -60,8 +61,30 @@ class Headers:
         await self.app(scope, receive, send_with_headers)
 
 
+# NUL, which the database cannot keep, and halves of surrogate pairs, which nothing can: as bytes, and as escapes.
+_UNKEEPABLE = re.compile(rb"\x00|\xed[\xa0-\xbf]")
+_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+
+
+def holds_unkeepable(body: bytes) -> bool:
+    """Whether the JSON text `body` holds a NUL or half a surrogate pair; an escaped backslash begins neither."""
+    if _UNKEEPABLE.search(body):
+        return True
+    if not _SUSPECT.search(body):
+        return False
+    awaited = -1  # where the second half of a pair has to begin
+    for escape in _ESCAPE.finditer(body):
+        code = int(escape[1], 16) if escape[1] else 1
+        is_second_half = 0xDC00 <= code < 0xE000
+        if code == 0 or is_second_half != (escape.start() == awaited):
+            return True
+        awaited = escape.end() if 0xD800 <= code < 0xDC00 else -1
+    return awaited != -1
+
+
 class BodyLimit:
-    """Refuses what is too large or holds NUL characters, before any route reads it."""
+    """Refuses what is too large or cannot be kept, before any route reads it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -80,8 +103,8 @@ class BodyLimit:
         if body is None:
             await _refuse(send, 413, "too_large", f"A body may have at most {limit} bytes.")
             return
-        if b"\\u0000" in body or b"\x00" in body:
-            await _refuse(send, 422, "invalid", "The request holds a NUL character; take it out.")
+        if holds_unkeepable(body):
+            await _refuse(send, 422, "invalid", "The request holds a NUL or half a character; take it out.")
             return
         await self.app(scope, _replay(body, receive), send)
 
