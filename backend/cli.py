@@ -51,6 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser("housekeeper", help="one process: dispatches, reaps, charges, prunes")
     commands.add_parser("node", help="one process: runs jobs on this machine's GPUs", add_help=False)
     commands.add_parser("migrate", help="bring the database to this version")
+    estimate = commands.add_parser(
+        "estimate", help="predict measured runs: step time, peak memory, whether they fit"
+    )
+    estimate.add_argument(
+        "--cases", required=True, help="a file of runs, one JSON object a line, or - for the input"
+    )
     reset = commands.add_parser("reset-password", help="give an account a new password")
     reset.add_argument("username", nargs="?", default="admin")
     reset.add_argument("--password-file", help="read it from a file, or - for the input, instead of asking")
@@ -190,6 +196,13 @@ def _run_reset_password(settings: Settings, options: argparse.Namespace, _rest: 
     return 0
 
 
+def _run_estimate(_settings: Settings, options: argparse.Namespace, _rest: list[str]) -> int:
+    from backend.launch.cases import print_predictions
+
+    print_predictions(options.cases)
+    return 0
+
+
 def _become(module: str, *arguments: str) -> NoReturn:
     """Run a module in the place of this process, so that signals and exit code are its own."""
     sys.stdout.flush()
@@ -216,6 +229,7 @@ _COMMANDS = {
     "node": _run_node,
     "migrate": _run_migrate,
     "reset-password": _run_reset_password,
+    "estimate": _run_estimate,
 }
 
 
