@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 frontend_sources := $(shell find frontend -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null | sed 's/ /\\ /g')
 frontend_ready := $(if $(wildcard frontend/package.json),frontend/dist/.stamp)
 
-.PHONY: help setup demo up down test check format
+.PHONY: help setup demo up down test check format arguments
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -53,6 +53,9 @@ endif
 format: .venv/.dev ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+arguments: .venv/.dev ## Describe LLaMA-Factory's arguments anew, after a change of its version
+	$(BIN)/python scripts/describe_arguments.py
 
 # --- what the above stand on: each is made once, and again when what it is made from changes ---
 

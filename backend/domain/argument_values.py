@@ -109,7 +109,7 @@ def _check_number(described: Mapping[str, Any], value: Any) -> Fault | None:
             f"must be a {'whole ' if whole else ''}number, not {show(value)}",
             f"应为{'整数' if whole else '数字'}，而不是 {show(value)}",
         )
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return f"must be a finite number, not {show(value)}", f"应为有限的数字，而不是 {show(value)}"
     if described.get("steps"):
         if 0 < value < 1 or (1 <= value <= _LARGEST and value == int(value)):
