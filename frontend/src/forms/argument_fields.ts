@@ -18,8 +18,10 @@ export class ArgumentField {
     readonly argument: Argument,
     private readonly values: ArgumentValues,
     private readonly onChange: () => void,
+    /** The same argument may stand in the quick and in the expert view: ids must differ. */
+    view: "args" | "all",
   ) {
-    const id = `args-${argument.name}`;
+    const id = `${view}-${argument.name}`;
     this.control = buildControl(argument, id);
     this.control.addEventListener("input", () => this.take());
     this.reset = element("button", { class: "default-reset", type: "button", onclick: () => this.resetValue() });

@@ -54,7 +54,7 @@ export class ArgumentSection {
     const known = (await listArguments()).filter((argument) => argument.kinds.includes(this.kind));
     this.values = new ArgumentValues(known);
     const change = (): void => this.noteChange();
-    this.quick = listQuick(known, this.kind).map((argument) => new ArgumentField(argument, this.values, change));
+    this.quick = listQuick(known, this.kind).map((argument) => new ArgumentField(argument, this.values, change, "args"));
     // Controls that a page composed stay where its template put them: behind the fields.
     this.quickPlace.prepend(...this.quick.map((field) => field.root));
     this.expert = new ExpertFields(known, this.values, change);

@@ -47,7 +47,7 @@ export class ExpertFields {
   }
 
   private buildGroup(members: Argument[]): Group {
-    const fields = members.map((argument) => new ArgumentField(argument, this.values, () => this.onChange()));
+    const fields = members.map((argument) => new ArgumentField(argument, this.values, () => this.onChange(), "all"));
     this.fields.push(...fields);
     const usual = fields.filter((field) => field.argument.form);
     const rarely = fields.filter((field) => !field.argument.form);
