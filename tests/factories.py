@@ -142,7 +142,7 @@ def submit_job(owner_id: str, **changes: Any) -> str:
     kind = JobKind(changes.pop("kind", "train"))
     spec = {
         "kind": kind.value, "model": "tiny", "datasets": ["talks"], "args": {}, "stage": "sft",
-        "finetuning_type": "lora",
+        "finetuning_type": "lora", "resources": {"gpu_kind": "cpu", "gpu_count": 1},
     }  # fmt: skip
     prepared: dict[str, Any] = {
         "name": "a job",

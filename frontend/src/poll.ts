@@ -1,5 +1,5 @@
 // Looking again every few seconds, only while somebody sees the page.
-import { ApiError } from "./api";
+import { ApiError, explain } from "./api";
 import { element } from "./dom";
 import { t } from "./language";
 
@@ -19,7 +19,6 @@ export function poll(seconds: number, look: () => Promise<void>): Poll {
       await look();
       showTrouble(null);
     } catch (error) {
-      if (!(error instanceof ApiError)) console.error(error);
       showTrouble(error);
     }
     looking = undefined;
@@ -48,6 +47,10 @@ function showTrouble(error: unknown): void {
     return;
   }
   if (shown) return;
-  const text = t("暂时连不上服务器，正在重试；恢复后页面会自动更新。", "The server cannot be reached; trying again. The page catches up by itself.");
+  const text = error instanceof ApiError ? sayItGoesOn() : explain(error);
   document.querySelector(".content")?.prepend(element("p", { class: "banner warning trouble", role: "status" }, text));
+}
+
+function sayItGoesOn(): string {
+  return t("暂时连不上服务器，正在重试；恢复后页面会自动更新。", "The server cannot be reached; trying again. The page catches up by itself.");
 }
