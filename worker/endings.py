@@ -44,6 +44,13 @@ _CONFIG = re.compile(
     r"|not supported between instances of|cannot be used (?:with|together)|is (?:only )?(?:incompatible|not compatible)"
     r"|(?:does not|doesn't|not) support(?:ed)? "
 )
+_SIGNS = (
+    (EndReason.DISK_FULL, _DISK),
+    (EndReason.OUT_OF_MEMORY, _MEMORY),
+    (EndReason.BAD_DATASET, _DATASET),
+    (EndReason.BAD_DATASET, _MISSING_COLUMN),
+    (EndReason.BAD_CONFIG, _CONFIG),
+)
 _ERROR_LINE = re.compile(
     r"^(?:\[rank\d+\]: *)?((?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Invalid|Interrupt)\b.*)"
 )
@@ -87,20 +94,14 @@ def classify_failure(exit_code: int, lines: Sequence[str], *, killed_for_memory:
 
     `lines` are the last of its log; `killed_for_memory` that the kernel killed for want of memory meanwhile.
     """
-    telling = find_telling_line(lines)
-    for reason, pattern in (
-        (EndReason.DISK_FULL, _DISK),
-        (EndReason.OUT_OF_MEMORY, _MEMORY),
-        (EndReason.BAD_DATASET, _DATASET),
-        (EndReason.BAD_DATASET, _MISSING_COLUMN),
-        (EndReason.BAD_CONFIG, _CONFIG),
-    ):
-        # The error itself decides; only when there is none do other lines count.
-        found = telling if telling and pattern.search(telling) else ""
-        if not telling or reason in (EndReason.DISK_FULL, EndReason.OUT_OF_MEMORY):
-            found = found or next((line for line in reversed(lines) if pattern.search(line)), "")
-        if found:
-            return Ending(reason, found)
+    errors = list_errors(lines)
+    telling = errors[-1] if errors else ""
+    # One rank's error is followed by those of the others, who lost it: each is asked. Only a run that names
+    # no error at all is judged by its other lines.
+    for reason, pattern in _SIGNS:
+        for line in reversed(errors or lines):
+            if pattern.search(line):
+                return Ending(reason, line)
     if exit_code in (-9, 137) and killed_for_memory:
         return Ending(
             EndReason.OUT_OF_MEMORY, "The system killed the run because the machine's memory was full."
@@ -112,11 +113,10 @@ def classify_failure(exit_code: int, lines: Sequence[str], *, killed_for_memory:
     return Ending(EndReason.CRASHED, telling or _describe_exit(exit_code))
 
 
-def find_telling_line(lines: Sequence[str]) -> str:
-    """Return the last line that names an error of the run itself, not torchrun's about it; "" without one."""
+def list_errors(lines: Sequence[str]) -> list[str]:
+    """Return the lines that name an error of the run itself; torchrun's about it only if there is no other."""
     found = [match.group(1) for line in lines if (match := _ERROR_LINE.match(line.strip()))]
-    own = [line for line in found if not _OF_TORCHRUN.search(line)]
-    return (own or found or [""])[-1]
+    return [line for line in found if not _OF_TORCHRUN.search(line)] or found
 
 
 def _was_raised_in_parser(lines: Sequence[str]) -> bool:

@@ -144,7 +144,9 @@ def name_base_model(workspace: Workspace, model_path: str) -> None:
             replace_text(file, json.dumps(config | {"base_model_name_or_path": name}, indent=2))
             card = file.with_name("README.md")
             with contextlib.suppress(OSError, UnicodeDecodeError):
-                replace_text(card, _CARD_LINE.sub(rf"\g<1>{name}", card.read_text("utf-8")))
+                replace_text(
+                    card, _CARD_LINE.sub(lambda found: found.group(1) + name, card.read_text("utf-8"))
+                )
 
 
 def list_artifacts(workspace: Workspace) -> list[ArtifactFile]:
@@ -191,7 +193,9 @@ def replace_text(file: Path, text: str, mode: int = 0o644) -> None:
     """Write a file whole or not at all."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as opened:
+        with os.fdopen(
+            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8"
+        ) as opened:
             opened.write(text)
         draft.replace(file)
     except OSError:

@@ -18,9 +18,12 @@ import pytest
 import yaml
 
 from backend import storage
+from backend.database import transaction
 from backend.domain.job import FINISHED, JobStatus
+from backend.services import jobs
 from backend.settings import get_settings
 from backend.tables.job import Job
+from backend.tables.user import User
 from tests.conftest import find_free_port
 from tests.factories import assign_jobs, make_user, read_job, submit_job
 
@@ -208,6 +211,20 @@ def run_until(
 def run_to_end(job_id: str, seconds: float = 60) -> Job:
     """Play the housekeeper until the job is finished; return it."""
     return run_until(job_id, lambda job: JobStatus(job.status) in FINISHED, seconds)
+
+
+def ask_to_stop(job_id: str) -> None:
+    """Stop as the owner does by the API."""
+    with transaction() as session:
+        job = session.get_one(Job, job_id)
+        jobs.stop(session, session.get_one(User, job.owner_id), job_id)
+
+
+def resume(job_id: str) -> None:
+    """Resume as the owner does by the API."""
+    with transaction() as session:
+        job = session.get_one(Job, job_id)
+        jobs.resume(session, session.get_one(User, job.owner_id), job_id)
 
 
 def describe_job(job_id: str) -> str:

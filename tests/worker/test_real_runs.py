@@ -7,20 +7,30 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from sqlalchemy import select
 
 from backend import storage
 from backend.database import transaction
 from backend.domain import llamafactory
 from backend.tables.artifact import Artifact
-from backend.tables.job import Job, MetricRow
+from backend.tables.job import MetricRow
 from tests.factories import make_user, submit_job
-from tests.worker.conftest import ROOT, Door, Node, list_job_processes, run_to_end, run_until
+from tests.worker.conftest import (
+    ROOT,
+    Door,
+    Node,
+    ask_to_stop,
+    describe_job,
+    list_job_processes,
+    resume,
+    run_to_end,
+    run_until,
+)
 from worker.checkpoints import is_whole
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
@@ -53,7 +63,13 @@ def submit_real(door: Door, tuneforge_home: Path, made_model: Path) -> Callable[
     owner_id = make_user("ann")
     link = {"name": "counting", "path": "datasets/counting", "dataset_info": DATASET_INFO}
 
-    def submit(kind: str = "train", adapter_path: str | None = None, gpu_count: int = 1, **args: Any) -> str:
+    def submit(
+        kind: str = "train",
+        adapter_path: str | None = None,
+        gpu_count: int = 1,
+        overrides: dict[str, Any] | None = None,
+        **args: Any,
+    ) -> str:
         common = {"template": "qwen", "datasets": ["counting"], "finetuning_type": "lora", "device": "cpu"}
         if kind == "train":
             config = llamafactory.build_train_config(
@@ -66,16 +82,10 @@ def submit_real(door: Door, tuneforge_home: Path, made_model: Path) -> Callable[
         launch = {
             "model_path": "models/tiny", "adapter_path": adapter_path, "datasets": [link], "tracking": "off",
         }  # fmt: skip
-        yaml = llamafactory.dump_yaml(config)
-        return submit_job(owner_id, kind=kind, config_yaml=yaml, launch=launch, gpu_count=gpu_count)
+        text = yaml.safe_dump(config | overrides) if overrides else llamafactory.dump_yaml(config)
+        return submit_job(owner_id, kind=kind, config_yaml=text, launch=launch, gpu_count=gpu_count)
 
     return submit
-
-
-def ask_to_stop(job_id: str) -> None:
-    """Note the owner's wish, as the API does."""
-    with transaction() as session:
-        session.get_one(Job, job_id).stop_requested_at = datetime.now(UTC)
 
 
 def list_points(job_id: str) -> list[MetricRow]:
@@ -110,3 +120,100 @@ def test_a_train_job_leaves_curve_adapter_and_measurements(
     assert config["base_model_name_or_path"] == "tiny"
     assert (output.parent / "train.yaml").read_text() == job.config_yaml
     assert list_job_processes() == []
+
+
+def read_uninterrupted_losses(job_id: str) -> dict[int, float]:
+    """Return the losses of a job by step."""
+    return {point.step: point.loss for point in list_points(job_id) if point.loss is not None}
+
+
+def read_logged_steps(job_id: str, attempt: int) -> list[int]:
+    """Return the steps that LLaMA-Factory itself logged with a loss in one attempt."""
+    log = storage.get_attempt_folder(job_id, attempt) / "output" / "trainer_log.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [line["current_steps"] for line in lines if "loss" in line]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_stop_and_a_resume_are_as_if_nothing_had_happened(
+    start_node: Callable[..., Node], submit_real: Callable[..., str], processes: int
+) -> None:
+    """The curve of a job that was stopped and resumed is that of one that ran through, step by step."""
+    start_node(real=True, TUNEFORGE_CPU_SLOTS="2")
+    steps = 400
+    job_id = submit_real(max_steps=steps, gpu_count=processes)
+    run_until(job_id, lambda job: job.step >= 5, 200)
+    assert len(list_job_processes()) >= processes
+    ask_to_stop(job_id)
+    job = run_to_end(job_id, 60)
+    stopped_at = job.checkpoint_step
+    assert (job.status, job.end_reason) == ("cancelled", "user_cancelled")
+    assert stopped_at is not None
+    assert 5 <= stopped_at == job.step < steps
+    output = storage.get_attempt_folder(job_id, 1) / "output"
+    assert is_whole(output / f"checkpoint-{stopped_at}")
+    assert (output / "adapter_model.safetensors").exists(), "what was trained is kept"
+    assert read_logged_steps(job_id, 1) == list(range(1, stopped_at + 1))
+    assert list_job_processes() == []
+
+    make_half_written(output / f"checkpoint-{stopped_at + 1}", output / f"checkpoint-{stopped_at}")
+    resume(job_id)
+    job = run_to_end(job_id, 200)
+    assert (job.status, job.attempt, job.step) == ("succeeded", 2, steps), describe_job(job_id)
+    assert read_logged_steps(job_id, 2) == list(range(stopped_at + 1, steps + 1))
+
+    through = run_to_end(submit_real(max_steps=steps, gpu_count=processes), 200)
+    interrupted, whole = read_uninterrupted_losses(job_id), read_uninterrupted_losses(through.id)
+    assert interrupted.keys() == whole.keys() == set(range(1, steps + 1))
+    assert interrupted == pytest.approx(whole, rel=1e-4)
+
+
+def make_half_written(folder: Path, whole: Path) -> None:
+    """Leave a newer checkpoint as a full disk would: its optimizer's file is cut short."""
+    shutil.copytree(whole, folder)
+    state = json.loads((folder / "trainer_state.json").read_text())
+    state["global_step"] = int(folder.name.partition("-")[2])
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    optimizer = folder / "optimizer.pt"
+    optimizer.write_bytes(optimizer.read_bytes()[:-100])
+
+
+def test_an_adapter_is_evaluated_and_its_progress_seen(
+    start_node: Callable[..., Node], submit_real: Callable[..., str]
+) -> None:
+    start_node(real=True)
+    trained = run_to_end(submit_real(max_steps=2), 200)
+    adapter = f"jobs/{trained.id}/attempts/1/output"
+    job_id = submit_real(
+        "evaluate", adapter, max_samples=24, per_device_eval_batch_size=2, max_new_tokens=24, do_sample=False
+    )
+    halfway = run_until(job_id, lambda job: job.step > 0 or job.status == "failed", 200)
+    assert (halfway.phase, halfway.total_steps) == ("evaluating", 12), describe_job(job_id)
+    job = run_to_end(job_id, 200)
+    assert (job.status, job.step, job.total_steps) == ("succeeded", 12, 12), describe_job(job_id)
+    assert 0 <= job.results["predict_bleu-4"] <= 100
+    assert storage.count_predictions(job_id, 1) == 24
+    assert list_points(job_id) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "detail"),
+    [
+        ({"template": "nope"}, "bad_config", "Template nope does not exist"),
+        ({"dataset": "absent"}, "bad_dataset", "Undefined dataset absent"),
+        ({"learning_rat": 1}, "bad_config", "Some keys are not used by the HfArgumentParser"),
+    ],
+)
+def test_what_llamafactory_refuses_is_said_with_its_own_words(
+    start_node: Callable[..., Node],
+    submit_real: Callable[..., str],
+    change: dict[str, Any],
+    reason: str,
+    detail: str,
+) -> None:
+    start_node(real=True)
+    job = run_to_end(submit_real(max_steps=2, overrides=change), 200)
+    assert (job.status, job.end_reason) == ("failed", reason), describe_job(job.id)
+    assert job.error is not None
+    assert detail in job.error["detail"]
+    assert detail in job.error["log_excerpt"]

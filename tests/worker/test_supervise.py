@@ -19,13 +19,14 @@ from backend.database import transaction
 from backend.domain.job import JobStatus
 from backend.services import dispatch, jobs
 from backend.tables.job import Job
-from backend.tables.user import User
 from tests.factories import assign_jobs, build_devices, read_job, register_node
 from tests.worker.conftest import (
     Door,
     Node,
+    ask_to_stop,
     describe_job,
     list_job_processes,
+    resume,
     run_to_end,
     run_until,
     wait_until,
@@ -38,20 +39,6 @@ StartNode = Callable[..., Node]
 def count_steps(ledger: Path) -> Counter[int]:
     """Return how often each step was made, by the trainers' own account."""
     return Counter(int(line.split()[1]) for line in ledger.read_text().splitlines())
-
-
-def ask_to_stop(job_id: str) -> None:
-    """Stop as the owner does by the API."""
-    with transaction() as session:
-        job = session.get_one(Job, job_id)
-        jobs.stop(session, session.get_one(User, job.owner_id), job_id)
-
-
-def resume(job_id: str) -> None:
-    """Resume as the owner does by the API."""
-    with transaction() as session:
-        job = session.get_one(Job, job_id)
-        jobs.resume(session, session.get_one(User, job.owner_id), job_id)
 
 
 def list_curve(job_id: str) -> list[int]:
