@@ -1,5 +1,5 @@
 /** The foot of a form: what the job would take, what speaks against it, and the button that starts it. */
-import type { FieldProblem } from "../api";
+import { type FieldProblem, explainProblem } from "../api";
 import { element, get } from "../dom";
 import {
   type Estimate,
@@ -48,7 +48,7 @@ export class EstimateBar {
   showProblems(problems: FieldProblem[], goTo: (problem: FieldProblem) => void): void {
     this.clear();
     const items = problems.map((problem) =>
-      element("button", { class: "problem-link", type: "button", onclick: () => goTo(problem) }, element("code", {}, problem.loc.filter((part) => part !== "args").join(".")), ` ${problem.msg}`),
+      element("button", { class: "problem-link", type: "button", onclick: () => goTo(problem) }, element("code", {}, problem.loc.filter((part) => part !== "args").join(".")), ` ${explainProblem(problem)}`),
     );
     this.note.className = "bar-note bad";
     this.note.replaceChildren(element("span", {}, t(`${problems.length} 处需要修改：`, `${problems.length} to change: `)), ...items);

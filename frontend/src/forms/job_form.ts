@@ -1,5 +1,5 @@
 /** What both forms do: estimate while the person types, show what is wrong where it is wrong, preview, submit once. */
-import { ApiError, type FieldProblem, call, callText, explain, newIdempotencyKey } from "../api";
+import { ApiError, type FieldProblem, call, callText, explain, explainProblem, newIdempotencyKey } from "../api";
 import { element, get } from "../dom";
 import { type Estimate, addEstimates } from "../estimate";
 import type { Job } from "../jobs";
@@ -88,12 +88,12 @@ export class JobForm {
   private showProblems(problems: FieldProblem[]): void {
     const ofArguments = new Map<string, string>();
     for (const problem of problems) {
-      if (problem.loc[0] === "args" && typeof problem.loc[1] === "string") ofArguments.set(problem.loc[1], problem.msg);
+      if (problem.loc[0] === "args" && typeof problem.loc[1] === "string") ofArguments.set(problem.loc[1], explainProblem(problem));
     }
     this.section.showProblems(ofArguments);
     for (const place of document.querySelectorAll<HTMLElement>("[data-error-for]")) {
       const found = problems.filter((problem) => nameField(problem.loc) === place.dataset["errorFor"]);
-      place.textContent = found.map((problem) => problem.msg).join(" ");
+      place.textContent = found.map(explainProblem).join(" ");
       place.hidden = found.length === 0;
     }
     if (problems.length) this.bar.showProblems(problems, (problem) => this.goTo(problem));
