@@ -15,13 +15,13 @@ twice or late: the attempt number and the lease decide.
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from backend.domain.job import EndReason, JobKind
+from backend.domain.spec import Moment, SmallValue
 
 PROTOCOL_VERSION = 1
 LEASE_SECONDS = 60
@@ -51,12 +51,22 @@ class Device(Message):
     )
 
 
+def _require_own_ids(devices: list[Device]) -> list[Device]:
+    if len({device.uuid for device in devices}) != len(devices):
+        raise ValueError("two devices have the same uuid")
+    return devices
+
+
+# Else one device would be given out twice.
+Devices = Annotated[list[Device], Field(max_length=256), AfterValidator(_require_own_ids)]
+
+
 class Registration(Message):
     """A node introduces itself at its start."""
 
     protocol_version: int
     name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    devices: list[Device] = Field(max_length=256)
+    devices: Devices
     versions: dict[str, str] = Field(default_factory=dict, max_length=32)
 
 
@@ -81,7 +91,7 @@ class Heartbeat(Message):
     """A node is alive: its devices and the attempts whose supervisors live on it."""
 
     name: str
-    devices: list[Device] = Field(max_length=256)
+    devices: Devices
     attempts: list[AttemptKey] = Field(default_factory=list, max_length=1024)
     free_bytes: int | None = None
     stopping: bool = Field(default=False, description="the node is leaving: assign nothing to it")
@@ -165,7 +175,7 @@ class MetricPoint(Message):
     learning_rate: float | None = None
     grad_norm: float | None = None
     tokens_per_second: float | None = None
-    at: datetime
+    at: Moment
 
 
 class Report(Message):
@@ -215,7 +225,7 @@ class FinalReport(Report):
     end_reason: EndReason
     detail: str = Field(default="", max_length=4000)
     log_excerpt: str = Field(default="", max_length=20000)
-    results: dict[str, Any] = Field(default_factory=dict)
+    results: dict[str, SmallValue] = Field(default_factory=dict)
     artifacts: list[ArtifactFile] = Field(default_factory=list, max_length=5000)
     run_seconds: float = Field(ge=0)
     checkpoint_step: int | None = None
