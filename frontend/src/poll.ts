@@ -52,5 +52,5 @@ function showTrouble(error: unknown): void {
 }
 
 function sayItGoesOn(): string {
-  return t("暂时连不上服务器，正在重试；恢复后页面会自动更新。", "The server cannot be reached; trying again. The page catches up by itself.");
+  return t("暂时连不上服务器，正在重试；恢复后页面会自动更新。", "Cannot reach the server; retrying. This page updates by itself once it is back.");
 }

@@ -120,7 +120,7 @@ def test_tokens_and_password(open_browser: Callable[..., Page], tmp_path: Path) 
     sign_in(page, "ann")
     page.goto("/account")
     page.locator("#token-name").fill("<b>script</b>")
-    page.get_by_role("button", name="Make a token").click()
+    page.get_by_role("button", name="Create token").click()
     shown = page.locator("#new-token-text")
     expect(shown).to_have_value(re.compile(r"^tf_.{40}$"))
     token = shown.input_value()
@@ -137,11 +137,11 @@ def test_tokens_and_password(open_browser: Callable[..., Page], tmp_path: Path) 
 
     page.locator("#current_password").fill("not my password")
     page.locator("#new_password").fill("another password")
-    page.get_by_role("button", name="Change the password").click()
+    page.get_by_role("button", name="Change password").click()
     expect(page.get_by_text("this is not your present password")).to_be_visible()
     page.locator("#current_password").fill(PASSWORD)
-    page.get_by_role("button", name="Change the password").click()
-    expect(page.get_by_text("The password is changed.")).to_be_visible()
+    page.get_by_role("button", name="Change password").click()
+    expect(page.get_by_text("Password changed.")).to_be_visible()
 
 
 def test_an_unreachable_swanlab_says_what_to_do(open_browser: Callable[..., Page], tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_an_administrator_drains_stops_and_shuts_out(
     page.get_by_role("dialog").get_by_role("button", name="Drain").click()
     expect(node.locator(".status")).to_have_text("Draining")
     shoot(page, "platform", tmp_path)
-    node.get_by_role("button", name="Take jobs again").click()
+    node.get_by_role("button", name="Return to service").click()
     expect(node.locator(".status")).to_have_text("Online")
 
     page.get_by_role("tab", name="All jobs").click()
@@ -277,10 +277,10 @@ def test_an_administrator_drains_stops_and_shuts_out(
 
     page.get_by_role("tab", name="Users").click()
     row = page.get_by_role("row", name=re.compile("^ann "))
-    row.get_by_role("button", name="Shut out").click()
-    page.get_by_role("dialog").get_by_role("button", name="Shut out").click()
-    expect(row).to_contain_text("Let in again")
-    row.get_by_role("button", name="Let in again").click()
+    row.get_by_role("button", name="Deactivate").click()
+    page.get_by_role("dialog").get_by_role("button", name="Deactivate").click()
+    expect(row).to_contain_text("Activate")
+    row.get_by_role("button", name="Activate").click()
     expect(row).to_contain_text("Active")
 
 
@@ -291,7 +291,7 @@ def test_the_drawer_of_a_phone(open_browser: Callable[..., Page], tmp_path: Path
     link = page.get_by_role("link", name="Account").and_(page.locator(".sidebar a"))
     expect(link).to_be_hidden()
     page.get_by_role("button", name="Open the navigation").click()
-    expect(link).to_be_visible()
+    expect(link).to_be_in_viewport()
     shoot(page, "drawer", tmp_path)
     page.keyboard.press("Escape")
     expect(link).to_be_hidden()
@@ -309,11 +309,11 @@ def test_a_server_that_is_away_is_said_and_caught_up_with(open_browser: Callable
     page.goto("/jobs")
     expect(page.locator(".job-card")).to_have_count(1)
     page.route("**/api/v1/jobs*", lambda route: route.fulfill(status=503, body="away"))
-    expect(page.get_by_text("The server cannot be reached; trying again.")).to_be_visible()
+    expect(page.get_by_text("Cannot reach the server; retrying.")).to_be_visible()
     # what was there stays
     expect(page.locator(".job-card")).to_have_count(1)
     with transaction() as session:
         jobs.rename(session, session.get_one(Job, job_id).owner, job_id, "renamed meanwhile")
     page.unroute("**/api/v1/jobs*")
     expect(page.get_by_text("renamed meanwhile")).to_be_visible()
-    expect(page.get_by_text("The server cannot be reached")).to_be_hidden()
+    expect(page.get_by_text("Cannot reach the server")).to_be_hidden()

@@ -94,7 +94,7 @@ def test_a_form_from_elsewhere_is_refused(web_client: TestClient, path: str) -> 
         answer = web_client.post(path, data=form, headers=ACCEPT | headers, follow_redirects=False)
         assert answer.status_code == 403, form
         assert SESSION_COOKIE not in web_client.cookies
-        assert "out of date" in answer.text
+        assert "had expired" in answer.text
 
 
 def test_a_session_does_not_survive_a_new_signing_in(web_client: TestClient) -> None:

@@ -69,9 +69,9 @@ async function checkAndKeep(): Promise<void> {
 
 async function forget(): Promise<void> {
   const agreed = await ask({
-    title: t("移除 SwanLab 密钥？", "Forget the SwanLab key?"),
+    title: t("移除 SwanLab 密钥？", "Remove the SwanLab key?"),
     text: t("之后的任务改用本地看板跟踪；已在 SwanLab 上的实验不受影响。", "Later jobs are tracked on the local board; experiments already on SwanLab stay there."),
-    confirm: t("移除", "Forget"),
+    confirm: t("移除", "Remove"),
     dangerous: true,
   });
   if (!agreed) return;
@@ -101,7 +101,7 @@ function drawStatus(status: Status): void {
   const names: Record<Status, string> = {
     verified: t("校验成功", "Verified"),
     rejected: t("密钥无效", "Rejected"),
-    unreachable: t("尚未校验", "Not checked yet"),
+    unreachable: t("尚未校验", "Not verified yet"),
     unset: t("未配置", "Not set"),
   };
   get("#swanlab-status").replaceChildren(element("span", { class: `badge status ${status}`, "data-swanlab-status": status }, names[status]));
@@ -111,10 +111,10 @@ function sayWhatToDo(access: SwanlabAccess): string {
   const said = t(access.detail_zh ?? "", access.detail ?? "");
   const advice: Record<Status, string> = {
     verified: t("新的微调任务会同步到 SwanLab。", "New fine-tune jobs appear on SwanLab."),
-    rejected: t("请到 SwanLab 设置页重新复制密钥后再试。", "Copy the key again from SwanLab's settings and try once more."),
+    rejected: t("请到 SwanLab 设置页重新复制密钥后再试。", "Copy the key again from SwanLab's settings and try again."),
     unreachable: t(
       "暂时连不上 SwanLab，密钥已保留，使用前会再次校验；连不上时任务照常运行并记录在本地。请检查地址，或稍后点“重新校验”。",
-      "SwanLab cannot be reached. The key is kept and checked again before use; without SwanLab jobs run on and are tracked locally. Check the address, or check again later.",
+      "SwanLab cannot be reached. The key is saved and verified again before use; until then jobs run as usual and are tracked locally. Check the address, or verify again later.",
     ),
     unset: "",
   };

@@ -73,15 +73,15 @@ function buildRow(token: Token): HTMLElement {
 
 function describe(token: Token, isOver: boolean): string {
   const used = token.last_used_at ? t(`${formatAgo(token.last_used_at)}用过`, `used ${formatAgo(token.last_used_at)}`) : t("未使用过", "never used");
-  if (token.expires_at === null) return `${t("永久有效", "always good")} · ${used}`;
+  if (token.expires_at === null) return `${t("永久有效", "no expiry")} · ${used}`;
   const until = formatTime(token.expires_at);
-  return `${isOver ? t(`已于 ${until} 过期`, `expired ${until}`) : t(`有效期至 ${until}`, `good until ${until}`)} · ${used}`;
+  return `${isOver ? t(`已于 ${until} 过期`, `expired ${until}`) : t(`有效期至 ${until}`, `valid until ${until}`)} · ${used}`;
 }
 
 async function remove(token: Token): Promise<void> {
   const agreed = await ask({
     title: t("删除这个令牌？", "Delete this token?"),
-    text: t(`使用“${token.name}”的程序将立即无法访问。`, `Programs that use “${token.name}” are let in no more.`),
+    text: t(`使用“${token.name}”的程序将立即无法访问。`, `Programs that use “${token.name}” lose access at once.`),
     confirm: t("删除", "Delete"),
     dangerous: true,
   });

@@ -77,7 +77,7 @@ function buildStatus(node: Node): HTMLElement {
 function describeLoss(node: Node): string {
   return t(
     `最后一次心跳在${formatAgo(node.seen_at)}（${formatTime(node.seen_at)}）。请检查该机器和 tuneforge-node 进程；其上的任务会在其他节点继续。`,
-    `Last heard of ${formatAgo(node.seen_at)} (${formatTime(node.seen_at)}). Look at the machine and its tuneforge-node; its jobs go on elsewhere.`,
+    `Last seen ${formatAgo(node.seen_at)} (${formatTime(node.seen_at)}). Look at the machine and its tuneforge-node; its jobs continue on other nodes.`,
   );
 }
 
@@ -88,11 +88,11 @@ function buildSwitch(node: Node): HTMLElement {
     {
       class: "button small",
       type: "button",
-      title: t("排空：运行中的任务继续，不再接新任务", "Drain: what runs goes on, nothing new is taken"),
+      title: t("排空：运行中的任务继续，不再接新任务", "Drain: running jobs continue, no new ones are assigned"),
       onclick: () => void runWithButton(button, () => change(node, isDraining ? "online" : "draining")),
     },
     icon(isDraining ? "play" : "stop"),
-    isDraining ? t("恢复接收任务", "Take jobs again") : t("排空", "Drain"),
+    isDraining ? t("恢复接收任务", "Return to service") : t("排空", "Drain"),
   );
   return button;
 }
@@ -101,7 +101,7 @@ async function change(node: Node, status: "online" | "draining"): Promise<void> 
   if (status === "draining") {
     const agreed = await ask({
       title: t(`排空节点 ${node.name}？`, `Drain the node ${node.name}?`),
-      text: t("运行中的任务会继续到结束；在恢复之前不再分配新任务。", "What runs on it goes on to its end; it is given no new jobs until it is returned."),
+      text: t("运行中的任务会继续到结束；在恢复之前不再分配新任务。", "Running jobs continue to the end. No new jobs are assigned until you return it to service."),
       confirm: t("排空", "Drain"),
     });
     if (!agreed) return;

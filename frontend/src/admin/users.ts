@@ -31,7 +31,7 @@ function buildUsers(users: User[]): HTMLElement {
   const rows = users.map((user) => [
     [user.username],
     [user.role === "administrator" ? t("管理员", "Administrator") : t("普通用户", "User")],
-    [element("span", { class: user.is_active ? "badge good" : "badge bad" }, user.is_active ? t("正常", "Active") : t("已停用", "Shut out"))],
+    [element("span", { class: user.is_active ? "badge good" : "badge bad" }, user.is_active ? t("正常", "Active") : t("已停用", "Deactivated"))],
     [formatTime(user.created_at)],
     [user.role === "administrator" ? null : buildSwitch(user)],
   ]);
@@ -42,7 +42,7 @@ function buildSwitch(user: User): HTMLElement {
   const button: HTMLButtonElement = element(
     "button",
     { class: "button small", type: "button", onclick: () => void runWithButton(button, () => change(user)) },
-    user.is_active ? t("停用", "Shut out") : t("启用", "Let in again"),
+    user.is_active ? t("停用", "Deactivate") : t("启用", "Activate"),
   );
   return button;
 }
@@ -50,12 +50,12 @@ function buildSwitch(user: User): HTMLElement {
 async function change(user: User): Promise<void> {
   if (user.is_active) {
     const agreed = await ask({
-      title: t(`停用用户 ${user.username}？`, `Shut out ${user.username}?`),
+      title: t(`停用用户 ${user.username}？`, `Deactivate ${user.username}?`),
       text: t(
         "其所有浏览器会立即退出登录，API 令牌失效；任务和文件保留，运行中的任务会继续。",
-        "Their browsers are signed out at once and their API tokens let nobody in. Jobs and files stay; what runs goes on.",
+        "They are signed out everywhere at once and their API tokens stop working. Jobs and files stay, and running jobs go on.",
       ),
-      confirm: t("停用", "Shut out"),
+      confirm: t("停用", "Deactivate"),
       dangerous: true,
     });
     if (!agreed) return;

@@ -87,5 +87,5 @@ async function changePassword(form: HTMLFormElement): Promise<void> {
     throw error;
   }
   form.reset();
-  notify(t("密码已修改。", "The password is changed."), "good");
+  notify(t("密码已修改。", "Password changed."), "good");
 }
