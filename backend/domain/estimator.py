@@ -10,7 +10,7 @@ from backend.domain import pricing
 from backend.domain.estimate.advice import find_smallest_change, judge_fit
 from backend.domain.estimate.batch import build_batches
 from backend.domain.estimate.dataset_facts import DatasetFacts, combine_datasets
-from backend.domain.estimate.memory import estimate_memory
+from backend.domain.estimate.memory import Memory, estimate_memory
 from backend.domain.estimate.phases import (
     Steps,
     count_steps,
@@ -36,7 +36,7 @@ _UNKNOWN_SPREAD = 1.35
 class _Outcome:
     phases: dict[str, float]
     steps: Steps
-    memory: dict[str, int]
+    memory: Memory
 
 
 def estimate_job(
@@ -68,14 +68,15 @@ def estimate_job(
         args, model=model, gpu=gpu, gpu_count=gpu_count, stage=stage, finetuning_type=finetuning_type
     )
     data = combine_datasets(datasets)
-    outcome = _estimate_train(run, args, data) if kind == "train" else _estimate_evaluate(run, args, data, tuned)
+    outcome = (
+        _estimate_train(run, args, data) if kind == "train" else _estimate_evaluate(run, args, data, tuned)
+    )
     warnings = _list_unknown(run, data)
     widen = _UNKNOWN_SPREAD ** len(warnings)
     phases = {name: round(value, 1) for name, value in outcome.phases.items()}
     seconds = _spread(sum(phases.values()), _TIME_SPREAD, widen)
-    memory = outcome.memory
-    used = sum(memory.values())
-    fits = judge_fit(used, gpu.memory_bytes)
+    used = outcome.memory.total
+    fits = judge_fit(outcome.memory, gpu.memory_bytes)
     if fits != "yes" and kind == "train":
         warnings.append(_warn_about_memory(run, data, fits, used))
     elif fits != "yes":
@@ -89,7 +90,7 @@ def estimate_job(
         "memory_bytes": {
             **{name: int(value) for name, value in _spread(used, _MEMORY_SPREAD, widen).items()},
             "available": gpu.memory_bytes,
-            "parts": memory,
+            "parts": outcome.memory.parts,
         },
         "fits": fits,
         "cost": _price_range(seconds, run, tier, currency),
@@ -105,14 +106,14 @@ def _estimate_train(run: RunSettings, args: Mapping[str, Any], data: DatasetFact
     steps = count_steps(run, args, data)
     step = estimate_step(run, usual)
     phases = estimate_train_phases(run, args, data, usual, steps, step)
-    return _Outcome(phases, steps, estimate_memory(run, largest).parts)
+    return _Outcome(phases, steps, estimate_memory(run, largest))
 
 
 def _estimate_evaluate(
     run: RunSettings, args: Mapping[str, Any], data: DatasetFacts, tuned: bool
 ) -> _Outcome:
     phases, steps = estimate_generation_phases(run, args, data, tuned=tuned)
-    return _Outcome(phases, steps, estimate_generation_bytes(run, args, data))
+    return _Outcome(phases, steps, Memory(estimate_generation_bytes(run, args, data)))
 
 
 def _spread(value: float, factors: tuple[float, float], widen: float) -> dict[str, float]:
@@ -122,9 +123,7 @@ def _spread(value: float, factors: tuple[float, float], widen: float) -> dict[st
 
 def _price_range(seconds: dict[str, float], run: RunSettings, tier: str, currency: str) -> dict[str, str]:
     prices = {
-        name: pricing.format_amount(
-            pricing.price(value, run.gpu_count, run.gpu.price_per_hour_e4, tier)
-        )
+        name: pricing.format_amount(pricing.price(value, run.gpu_count, run.gpu.price_per_hour_e4, tier))
         for name, value in seconds.items()
     }
     return {"currency": currency, **prices}
@@ -185,7 +184,9 @@ def _warn_about_memory(run: RunSettings, data: DatasetFacts, fits: str, used: fl
     )
 
 
-def _warn_about_generation(args: Mapping[str, Any], fits: str, used: float, available: float) -> dict[str, Any]:
+def _warn_about_generation(
+    args: Mapping[str, Any], fits: str, used: float, available: float
+) -> dict[str, Any]:
     size = args.get("per_device_eval_batch_size")
     smaller = max(1, size // 2) if isinstance(size, int) else 1
     need, have = used / 2**30, available / 2**30

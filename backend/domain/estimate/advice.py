@@ -8,25 +8,25 @@ from typing import Any
 
 from backend.domain.estimate.batch import build_batches
 from backend.domain.estimate.dataset_facts import DatasetFacts
-from backend.domain.estimate.memory import estimate_memory
+from backend.domain.estimate.memory import Memory, estimate_memory
 from backend.domain.estimate.run_settings import RunSettings
 
-_TIGHT_SHARE = 0.92
+_TIGHT_SHARE = 0.95
 """Above this share of a card a run may still fail on a longer batch than any seen, or on fragmentation."""
 
 
-def judge_fit(expected: float, available: float) -> str:
+def judge_fit(memory: Memory, available: float) -> str:
     """Return `yes`, `tight` or `no`."""
-    if expected > available:
+    if memory.required > available:
         return "no"
-    return "tight" if expected > _TIGHT_SHARE * available else "yes"
+    return "tight" if memory.total > _TIGHT_SHARE * available else "yes"
 
 
 def find_smallest_change(run: RunSettings, data: DatasetFacts, available: float) -> dict[str, Any] | None:
     """Return the arguments that make the run fit, in the order people prefer, or None where nothing does."""
     for fix, changed in _list_changes(run):
         largest = build_batches(changed, data)[1]
-        if judge_fit(estimate_memory(changed, largest).total, available) == "yes":
+        if judge_fit(estimate_memory(changed, largest), available) == "yes":
             return fix
     return None
 

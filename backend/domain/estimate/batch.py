@@ -19,7 +19,7 @@ class Batch:
 
     `sequences` of `length` tokens each, padding included; `real_tokens` without it. `pictures` pictures of
     `patches` patches each, attended in `windows` windows a picture, read from files of `picture_pixels` pixels.
-    `padded` says that an attention mask is needed.
+    `padded` says that an attention mask is needed; `length_spread` is how far lengths scatter, as a share.
     """
 
     sequences: int
@@ -30,6 +30,7 @@ class Batch:
     windows: int
     padded: bool
     picture_pixels: float = 0.0
+    length_spread: float = 0.0
 
     @property
     def tokens(self) -> float:
@@ -61,10 +62,15 @@ def build_batches(run: RunSettings, data: DatasetFacts) -> tuple[Batch, Batch]:
     even = data.max_tokens <= data.median_tokens or data.find_length(0.0) >= run.cutoff_len
     pixels = float(data.picture_width * data.picture_height)
     padded = not run.packing and not (even and _pad(mean) == mean)
-    return tuple(  # type: ignore[return-value]
-        Batch(run.sequences, _pad(length), run.sequences * mean, pictures, patches, windows, padded, pixels)
-        for length in (usual, largest)
-    )
+    spread = 0.0 if run.packing else (data.p95_tokens - data.median_tokens) / 1.645 / data.mean_tokens
+
+    def build(length: float) -> Batch:
+        padded_length, real = _pad(length), run.sequences * mean
+        return Batch(
+            run.sequences, padded_length, real, pictures, patches, windows, padded, pixels, max(0.0, spread)
+        )
+
+    return build(usual), build(largest)
 
 
 def _pad(length: float) -> float:

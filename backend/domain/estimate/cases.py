@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from backend.domain.estimate.advice import judge_fit
 from backend.domain.estimate.batch import build_batches, scale_picture
 from backend.domain.estimate.dataset_facts import DatasetFacts
 from backend.domain.estimate.memory import Memory, estimate_memory
@@ -41,7 +42,7 @@ def predict_case(case: Mapping[str, Any]) -> dict[str, Any]:
         answer["step_parts_s"] = _show_step(step)
     answer["peak_allocated_gib"] = round(memory.allocated / GIB, 3)
     answer["total_gib"] = round(memory.total / GIB, 3)
-    answer["fits"] = memory.total <= run.gpu.memory_bytes
+    answer["fits"] = judge_fit(memory, run.gpu.memory_bytes) != "no"
     answer["parts_gib"] = {name: round(size / GIB, 3) for name, size in memory.parts.items()}
     return answer
 

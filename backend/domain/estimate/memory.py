@@ -1,7 +1,7 @@
 """Peak memory of a device, term by term, at each moment of a step that may be the peak.
 
 The terms follow what transformers, PEFT and torch keep: every `_PER_…` constant is a count of tensors read off
-their code, not a fitted number. The three that are measured say so.
+their code, not a fitted number. Those that are measured say so.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ _CONTEXT_BYTES = int(0.5 * GIB)
 _WORKSPACE_BYTES = 72 * MIB
 """Measured: what matrix products and small buffers take of torch's own memory."""
 
-_FRAGMENTATION = 0.05
-"""Measured: what torch reserves above what it has allocated, as a share of the part that comes and goes."""
+_CACHE_BYTES = int(0.9 * GIB)
+_CACHE_SHARE_MOVING = 0.06
+_CACHE_SHARE_TRAINED = 0.045
+"""Measured: what torch keeps reserved above what is allocated, as shares of what comes and goes and of what is
+trained. It gives most of that back before it fails, so only `_UNUSABLE_SHARE` counts against a card."""
+
+_UNUSABLE_SHARE = 0.015
 
 _OPTIMIZER_BYTES = {
     "adamw_8bit": 2.0,
@@ -49,7 +54,14 @@ class Memory:
 
     @property
     def total(self) -> int:
+        """What the driver shows: with torch's cache and CUDA's context."""
         return sum(self.parts.values())
+
+    @property
+    def required(self) -> int:
+        """What a device must have for the run not to fail."""
+        context = min(_CONTEXT_BYTES, self.parts["overhead"])
+        return int(self.allocated * (1 + (_UNUSABLE_SHARE if context else 0))) + context
 
 
 def estimate_memory(run: RunSettings, batch: Batch) -> Memory:
@@ -68,9 +80,12 @@ def estimate_memory(run: RunSettings, batch: Batch) -> Memory:
             moment["gradients"] = -fixed["gradients"]
     peak = max(moments, key=lambda moment: sum(moment.values()))
     parts = {name: int(fixed.get(name, 0) + peak.get(name, 0)) for name in PARTS}
-    moving = parts["activations"] + parts["logits"] + parts["vision"]
     parts["activations"] += 0 if run.on_cpu else _WORKSPACE_BYTES
-    parts["overhead"] = 0 if run.on_cpu else _CONTEXT_BYTES + int(_FRAGMENTATION * moving)
+    if not run.on_cpu:
+        moving = parts["activations"] + parts["logits"] + parts["vision"]
+        trained = 0 if run.finetuning_type == "lora" else parts["gradients"] + parts["optimizer"]
+        cache = _CACHE_BYTES + _CACHE_SHARE_MOVING * moving + _CACHE_SHARE_TRAINED * trained
+        parts["overhead"] = _CONTEXT_BYTES + int(cache)
     return Memory(parts)
 
 
