@@ -56,7 +56,12 @@ def open_browser(server: str, browser: Browser, database: None) -> Iterator[Call
 
     def open_window(locale: str = "en-GB", width: int = 1440) -> Page:
         size = {"width": width, "height": 900 if width > 500 else 844}
-        context = browser.new_context(base_url=server, locale=locale, viewport=size)  # type: ignore[arg-type]
+        context = browser.new_context(
+            base_url=server,
+            locale=locale,
+            viewport=size,
+            reduced_motion="reduce",  # type: ignore[arg-type]
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(15_000)
