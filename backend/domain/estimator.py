@@ -18,6 +18,7 @@ from backend.domain.estimate.phases import (
     estimate_generation_phases,
     estimate_train_phases,
 )
+from backend.domain.estimate.recommend import recommend
 from backend.domain.estimate.run_settings import RunSettings, parse_run_settings
 from backend.domain.estimate.speed import estimate_step
 from backend.domain.gpu_kinds import describe_gpu_kind
@@ -97,7 +98,7 @@ def estimate_job(
         "by_tier": {name: _price_range(seconds, run, name, currency) for name in pricing.TIERS},
         "basis": "modelled",
         "warnings": warnings,
-        "recommended": None,
+        "recommended": _recommend(run, args, data, tier, currency) if kind == "train" else None,
     }
 
 
@@ -114,6 +115,23 @@ def _estimate_evaluate(
 ) -> _Outcome:
     phases, steps = estimate_generation_phases(run, args, data, tuned=tuned)
     return _Outcome(phases, steps, Memory(estimate_generation_bytes(run, args, data)))
+
+
+def _recommend(
+    run: RunSettings, args: Mapping[str, Any], data: DatasetFacts, tier: str, currency: str
+) -> dict[str, Any] | None:
+    found = recommend(run, args, data, run.gpu.memory_bytes)
+    if found is None:
+        return None
+    seconds = _spread(sum(found.phases.values()), _TIME_SPREAD, 1.0)
+    return {
+        "args": found.args,
+        "resources": {"gpu_kind": run.gpu.id, "gpu_count": run.gpu_count},
+        "duration_seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "cost": _price_range(seconds, found.run, tier, currency),
+        "why": list(found.why),
+        "why_zh": list(found.why_zh),
+    }
 
 
 def _spread(value: float, factors: tuple[float, float], widen: float) -> dict[str, float]:

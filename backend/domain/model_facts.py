@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 _MAX_SIZE = 1_000_000_000
@@ -27,16 +28,17 @@ class TextShape:
     active_experts: int = 1
     shared_intermediate: int = 0
 
-    @property
+    @cached_property
     def query_width(self) -> int:
         return self.heads * self.head_dim
 
-    @property
+    @cached_property
     def key_value_width(self) -> int:
         return self.key_value_heads * self.head_dim
 
-    def list_linears(self) -> dict[str, tuple[int, int]]:
-        """Return the matrices of a layer that every token meets, as name → (inputs, outputs)."""
+    @cached_property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """The matrices of a layer that every token meets, as name → (inputs, outputs)."""
         wide = self.intermediate if self.experts == 1 else self.shared_intermediate
         linears = {
             "q_proj": (self.hidden, self.query_width),
@@ -52,20 +54,20 @@ class TextShape:
             }
         return linears
 
-    @property
+    @cached_property
     def expert_parameters(self) -> int:
         """Parameters of one expert (0 without a mixture of experts)."""
         return 3 * self.hidden * self.intermediate if self.experts > 1 else 0
 
-    @property
+    @cached_property
     def layer_parameters(self) -> int:
         """All parameters of one layer."""
-        linear = sum(inputs * outputs for inputs, outputs in self.list_linears().values())
+        linear = sum(inputs * outputs for inputs, outputs in self.linears.values())
         bias = self.query_width + 2 * self.key_value_width if self.attention_bias else 0
         router = self.hidden * self.experts if self.experts > 1 else 0
         return linear + bias + router + 2 * self.hidden + self.experts * self.expert_parameters
 
-    @property
+    @cached_property
     def active_layer_parameters(self) -> int:
         """Parameters of one layer that one token is multiplied with."""
         idle = (self.experts - self.active_experts) * self.expert_parameters
@@ -101,7 +103,7 @@ class VisionShape:
     full_attention_layers: int = 0
     temporal_patch: int = 2
 
-    @property
+    @cached_property
     def layer_parameters(self) -> int:
         projections = (3 if self.gated else 2) * self.hidden * self.intermediate
         return (

@@ -138,7 +138,7 @@ def measure_text_activations(run: RunSettings, *, trained: bool, padded: bool) -
     inputs = 0.0
     if run.finetuning_type == "lora" and trained:
         # PEFT casts the input of each adapter anew, so each keeps a copy of its own.
-        linears = text.list_linears()
+        linears = text.linears
         chosen = [name for name in linears if "all" in run.lora_targets or name in run.lora_targets]
         inputs = width * sum(linears[name][0] for name in chosen)
         if text.experts > 1:

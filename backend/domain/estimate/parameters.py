@@ -64,7 +64,7 @@ def _count_frozen_vision(run: RunSettings) -> int:
 def _count_adapter(run: RunSettings) -> tuple[int, int]:
     """Return LoRA's parameters, `rank x (inputs + outputs)` for every targeted matrix, and its tensors."""
     text = run.model.text
-    linears = text.list_linears()
+    linears = text.linears
     if "all" not in run.lora_targets:
         linears = {name: shape for name, shape in linears.items() if name in run.lora_targets}
     each = sum(inputs + outputs for inputs, outputs in linears.values())

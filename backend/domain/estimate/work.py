@@ -92,7 +92,7 @@ def find_lowest_trained_layer(run: RunSettings) -> int:
 
 def _list_active_linears(text: TextShape) -> list[tuple[int, int, float]]:
     """Return every matrix a token meets in a layer, as inputs, outputs and how many of its kind."""
-    linears = [(inputs, outputs, 1.0) for inputs, outputs in text.list_linears().values()]
+    linears = [(inputs, outputs, 1.0) for inputs, outputs in text.linears.values()]
     if text.experts > 1:
         wide = text.intermediate
         linears += [(text.hidden, wide, 2.0 * text.active_experts), (wide, text.hidden, text.active_experts)]
