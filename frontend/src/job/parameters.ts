@@ -59,10 +59,14 @@ export class JobParameters {
 
 function buildTable(args: Record<string, unknown>, defaults: Record<string, unknown>, known: Argument[]): HTMLElement {
   const byName = new Map(known.map((argument) => [argument.name, argument]));
-  const names = Object.keys(args);
+  const getUsual = (name: string): unknown => (name in defaults ? defaults[name] : byName.get(name)?.default);
+  const isChanged = (name: string): boolean => !isSameValue(args[name], getUsual(name));
+  // What was changed first; within that, the order of the forms.
+  const order = [...byName.keys()];
+  const names = Object.keys(args).sort((a, b) => Number(isChanged(b)) - Number(isChanged(a)) || order.indexOf(a) - order.indexOf(b));
   const rows = names.map((name) => {
-    const usual = name in defaults ? defaults[name] : byName.get(name)?.default;
-    const changed = !isSameValue(args[name], usual);
+    const usual = getUsual(name);
+    const changed = isChanged(name);
     const label = findLabel(byName.get(name), name);
     return element(
       "tr",

@@ -105,12 +105,14 @@ export class JobTracking {
     get("[data-smoothing-value]").textContent = weight.toFixed(2);
     const chart = this.getChart("loss", {
       lines: [
-        { label: "loss", colour: "--chart-1", opacity: 0.35 },
+        { label: "loss", colour: "--chart-1", opacity: 0.55 },
         { label: t("平滑", "smoothed"), colour: "--chart-1", width: 2 },
         { label: "eval_loss", colour: "--chart-5", width: 2, showPoints: true },
       ],
     });
     chart.setData([steps, losses, weight > 0 ? smooth(losses, weight) : losses, evalLosses]);
+    chart.showLine(1, weight > 0);
+    chart.showLine(2, evalLosses.some((value) => value !== null));
     const last = points.findLast("loss");
     const lastEval = points.findLast("eval_loss");
     this.setLast("loss", [last ? formatFigure(last.loss!) : "", lastEval ? `eval ${formatFigure(lastEval.eval_loss!)}` : ""].filter(Boolean).join(" · "));
@@ -158,7 +160,7 @@ export class JobTracking {
     try {
       const { points } = await call<{ points: DeviceSample[] }>("GET", `/jobs/${this.job.id}/metrics/gpu`);
       this.drawDevices("utilization", points, (sample) => sample.utilization, { formatValue: (value) => `${formatNumber(value, 0)}%`, range: [0, 100] });
-      this.drawDevices("memory", points, (sample) => sample.memory_used_bytes, { formatValue: formatBytes, steps: BYTE_STEPS });
+      this.drawDevices("memory", points, (sample) => sample.memory_used_bytes, { formatValue: formatBytes, steps: BYTE_STEPS, range: [0, null] });
       this.drawEmpty();
     } catch (error) {
       // The next look comes in a few seconds.

@@ -21,8 +21,8 @@ export interface ChartSetup {
   height?: number;
   /** How values read at the axis and in the legend. */
   formatValue?: (value: number) => string;
-  /** Fixed ends of the value axis. */
-  range?: [number, number];
+  /** Fixed ends of the value axis; without an upper one it is as high as the values. */
+  range?: [number, number | null];
   /** Distances that lines of the value axis may have. */
   steps?: number[];
 }
@@ -52,6 +52,11 @@ export class Chart {
     this.plot.setData(data as uPlot.AlignedData);
   }
 
+  /** Draw a line, or leave it out. */
+  showLine(index: number, show: boolean): void {
+    if (this.plot.series[index + 1]?.show !== show) this.plot.setSeries(index + 1, { show });
+  }
+
   private fit(host: HTMLElement): void {
     const width = Math.floor(host.clientWidth);
     if (width > 0 && width !== this.plot.width) this.plot.setSize({ width, height: this.height });
@@ -66,10 +71,10 @@ export class Chart {
       padding: [10, 12, 0, 0],
       scales: {
         x: { time: this.setup.x === "time", range: widenPoint },
-        y: this.setup.range ? { range: this.setup.range } : {},
+        y: this.setup.range ? { range: (_, __, most) => [this.setup.range![0], this.setup.range![1] ?? 1.1 * (most ?? 1)] } : {},
       },
       axes: [
-        { ...axis, size: 28, gap: 6 },
+        { ...axis, size: 28, gap: 6, ...(this.setup.x === "time" ? { space: 84, values: (_: uPlot, ticks: number[]) => ticks.map(formatClock) } : {}) },
         { ...axis, size: 58, gap: 6, values: (_, ticks) => ticks.map(format), ...(this.setup.steps ? { incrs: this.setup.steps } : {}) },
       ],
       cursor: { drag: { x: true, y: false }, points: { size: 7 } },
