@@ -103,8 +103,7 @@ class Supervision:
         faults = self._place.private / "faults"
         count = faults.stat().st_size if faults.exists() else 0
         if count >= _MAX_FAULTS:
-            kill_attempt(self._mark)
-            self._finish(Ending(EndReason.INTERNAL_ERROR, "Its supervisors failed; see supervisor.log."))
+            self._give_up()
             return
         try:
             failure = self._start()
@@ -117,6 +116,18 @@ class Supervision:
             with suppress(OSError), faults.open("a") as file:
                 file.write("x")
             raise
+
+    def _give_up(self) -> None:
+        """End the attempt with as few words as can be, as it may be one of them that our supervisors fail at."""
+        kill_attempt(self._mark)
+        facts = {"phase": Phase.PREPARING, "step": 0, "log_bytes": 0}
+        detail = "Its supervisors failed again and again; supervisor.log in the attempt's folder says how."
+        ending = {
+            "end_reason": EndReason.INTERNAL_ERROR,
+            "detail": detail,
+            "run_seconds": self._measure_run(),
+        }
+        self._reporter.finish(facts, ending, lambda: self._signals.at is not None)
 
     # -- prepare and launch --------------------------------------------------------------------------------
 
