@@ -105,12 +105,13 @@ export class JobTracking {
     get("[data-smoothing-value]").textContent = weight.toFixed(2);
     const chart = this.getChart("loss", {
       lines: [
-        { label: "loss", colour: "--chart-1", opacity: 0.55 },
+        { label: "loss", colour: "--chart-1" },
         { label: t("平滑", "smoothed"), colour: "--chart-1", width: 2 },
         { label: "eval_loss", colour: "--chart-5", width: 2, showPoints: true },
       ],
     });
     chart.setData([steps, losses, weight > 0 ? smooth(losses, weight) : losses, evalLosses]);
+    chart.setOpacity(0, weight > 0 ? 0.35 : 1);
     chart.showLine(1, weight > 0);
     chart.showLine(2, evalLosses.some((value) => value !== null));
     const last = points.findLast("loss");

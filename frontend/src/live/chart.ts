@@ -9,8 +9,6 @@ export interface Line {
   /** Name of a colour of the style sheet, such as `--chart-1`. */
   colour: string;
   width?: number;
-  /** 0 to 1: a faint line lets another stand out. */
-  opacity?: number;
   dashed?: boolean;
   showPoints?: boolean;
 }
@@ -50,6 +48,12 @@ export class Chart {
   /** `data` is x and one column for each line. */
   setData(data: (number | null)[][]): void {
     this.plot.setData(data as uPlot.AlignedData);
+  }
+
+  /** Make a line faint (0 to 1), so that another stands out. */
+  setOpacity(index: number, opacity: number): void {
+    this.plot.series[index + 1]!.alpha = opacity;
+    this.plot.redraw(false);
   }
 
   /** Draw a line, or leave it out. */
@@ -94,7 +98,6 @@ export class Chart {
       label: line.label,
       stroke: colour,
       width: line.width ?? 1.75,
-      alpha: line.opacity ?? 1,
       dash: line.dashed ? [6, 4] : undefined,
       spanGaps: true,
       points: line.showPoints ? { show: true, size: 6, fill: colour } : {},
