@@ -66,5 +66,7 @@ export function sortMetrics(metrics: Record<string, unknown>): string[] {
 }
 
 export function nameMetric(name: string): string {
-  return name.replace(/^predict_/, "").replace("bleu", "BLEU").replace("rouge-l", "ROUGE-L").replace("rouge", "ROUGE");
+  const short = name.replace(/^predict_/, "").replace("bleu", "BLEU").replace("rouge-l", "ROUGE-L").replace("rouge", "ROUGE");
+  // A hyphen that does not break: the name stays on one line.
+  return short.replaceAll("-", "\u2011");
 }
