@@ -24,6 +24,11 @@ _REFUSED: dict[str, dict[str, str]] = _DESCRIPTION["refused"]
 _MISSING_PACKAGES = frozenset(_DESCRIPTION["missing_packages"])
 
 
+def is_installed(package: str) -> bool:
+    """Tell whether a node has an optional package (`liger-kernel`, `bitsandbytes`) that some arguments need."""
+    return package not in _MISSING_PACKAGES
+
+
 def build_defaults(*, kind: str, stage: str, finetuning_type: str, device: str) -> dict[str, Any]:
     """Return what `args` leaves out takes: the values of the hosted product's form.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from backend.domain.arguments import is_installed
 from backend.domain.estimate.batch import build_batches
 from backend.domain.estimate.dataset_facts import DatasetFacts
 from backend.domain.estimate.memory import Memory, estimate_memory
@@ -33,7 +34,7 @@ def find_smallest_change(run: RunSettings, data: DatasetFacts, available: float)
 
 def _list_changes(run: RunSettings) -> Iterator[tuple[dict[str, Any], RunSettings]]:
     """Yield changes, those that keep what is learnt first: batch against accumulation, checkpointing, the fused
-    loss; then a shorter cutoff, then quantised weights."""
+    loss; then a shorter cutoff, then weights of fewer bits."""
     smaller: tuple[dict[str, Any], RunSettings] = ({}, run)
     batch = run.batch
     while batch > 1:
@@ -48,12 +49,18 @@ def _list_changes(run: RunSettings) -> Iterator[tuple[dict[str, Any], RunSetting
     ):
         if all(getattr(smaller[1], key) == wanted for key, wanted in field.items()) or run.on_cpu:
             continue
+        if name == "enable_liger_kernel" and not is_installed("liger-kernel"):
+            continue
         smaller = (smaller[0] | {name: value}, replace(smaller[1], **field))  # type: ignore[arg-type]
         yield smaller
     cutoff = run.cutoff_len
     while cutoff > 512:
         cutoff //= 2
         yield smaller[0] | {"cutoff_len": cutoff}, replace(smaller[1], cutoff_len=cutoff)
-    if run.finetuning_type == "lora" and not run.quantization_bit and not run.on_cpu:
+    if run.on_cpu:
+        return
+    if run.finetuning_type != "lora" and run.trained_bytes > run.compute_bytes:
+        yield smaller[0] | {"pure_bf16": True}, replace(smaller[1], trained_bytes=run.compute_bytes)
+    if run.finetuning_type == "lora" and not run.quantization_bit and is_installed("bitsandbytes"):
         for bits in (8, 4):
             yield smaller[0] | {"quantization_bit": bits}, replace(smaller[1], quantization_bit=bits)

@@ -53,9 +53,7 @@ def build_batches(run: RunSettings, data: DatasetFacts) -> tuple[Batch, Batch]:
         largest = min(run.cutoff_len, data.max_tokens)
     patches, windows = 0.0, 0
     if run.model.vision is not None and data.pictures > 0:
-        rows, columns = scale_picture(run, data.picture_width, data.picture_height, run.model.vision)
-        patches = float(rows * columns)
-        windows = count_windows(run.model.vision, rows, columns)
+        patches, windows = measure_picture(run, data, run.model.vision)
     pictures = run.sequences * (data.pictures if patches else 0.0)
     if run.packing and patches:
         pictures *= run.cutoff_len / max(1.0, min(data.mean_tokens, run.cutoff_len))
@@ -75,6 +73,19 @@ def build_batches(run: RunSettings, data: DatasetFacts) -> tuple[Batch, Batch]:
 
 def _pad(length: float) -> float:
     return float(math.ceil(max(1.0, length) / _PAD_MULTIPLE) * _PAD_MULTIPLE)
+
+
+def measure_picture(run: RunSettings, data: DatasetFacts, vision: VisionShape) -> tuple[float, int]:
+    """Return a picture's patches and windows; a profile made with the model's own processor knows best.
+
+    The processor may scale pictures down further than LLaMA-Factory does; arguments of the run may further still.
+    """
+    rows, columns = scale_picture(run, data.picture_width, data.picture_height, vision)
+    patches = float(rows * columns)
+    if data.picture_tokens and data.pictures:
+        patches = min(patches, data.picture_tokens / data.pictures * vision.merge**2)
+    share = math.sqrt(patches / (rows * columns))
+    return patches, count_windows(vision, math.ceil(rows * share), math.ceil(columns * share))
 
 
 def scale_picture(run: RunSettings, width: int, height: int, vision: VisionShape) -> tuple[int, int]:

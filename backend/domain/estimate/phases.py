@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backend.domain.estimate.batch import Batch, count_windows, scale_picture
+from backend.domain.estimate.batch import Batch, measure_picture
 from backend.domain.estimate.dataset_facts import DatasetFacts
 from backend.domain.estimate.parameters import count_parameters
 from backend.domain.estimate.run_settings import RunSettings, read_count, read_number
@@ -104,10 +104,8 @@ def _build_batch(run: RunSettings, data: DatasetFacts, size: int, length: float)
     vision = run.model.vision
     if vision is None or not data.pictures:
         return Batch(size, length, size * length, 0.0, 0.0, 0, padded=True)
-    rows, columns = scale_picture(run, data.picture_width, data.picture_height, vision)
-    windows = count_windows(vision, rows, columns)
-    pictures = size * data.pictures
-    return Batch(size, length, size * length, pictures, float(rows * columns), windows, True, pixels)
+    patches, windows = measure_picture(run, data, vision)
+    return Batch(size, length, size * length, size * data.pictures, patches, windows, True, pixels)
 
 
 def _estimate_evaluation(run: RunSettings, args: Mapping[str, Any], step: StepTime, steps: Steps) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from backend.domain.arguments import is_installed
 from backend.domain.estimate.advice import judge_fit
 from backend.domain.estimate.batch import build_batches
 from backend.domain.estimate.dataset_facts import DatasetFacts
@@ -96,7 +97,8 @@ def _is_better(one: _Candidate, other: _Candidate) -> bool:
 
 def _list_candidates(run: RunSettings) -> Iterator[RunSettings]:
     checkpointing = (False, True) if run.gradient_checkpointing else (False,)
-    liger = (run.liger,) if run.on_cpu or run.liger else (False, True)
+    fixed = run.on_cpu or run.liger or not is_installed("liger-kernel")
+    liger = (run.liger,) if fixed else (False, True)
     for batch in _list_batches(run):
         accumulation = run.batch * run.accumulation // batch
         for checkpoint in checkpointing:
