@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request
@@ -92,7 +92,7 @@ def register(
     next: Text = "",
 ) -> Response:
     """Make an account and sign in, or show the form again with what is wrong."""
-    values = {"username": username[:MAX_USERNAME_LENGTH], "next": choose_next(next)}
+    values: dict[str, Any] = {"username": username[:MAX_USERNAME_LENGTH], "next": choose_next(next)}
     if password != repeated:
         return _render_form(
             request, "account/register.html", status=422, faults={"repeated": "differs"}, **values
@@ -133,10 +133,10 @@ def _enter(request: Request, session: DatabaseSession, user_id: str, following: 
     return response
 
 
-def _render_form(request: Request, template: str, *, status: int = 200, **values: object) -> Response:
+def _render_form(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
     """Render a form with its token, which is also in a cookie: another site can send neither."""
     token = request.cookies.get(CSRF_COOKIE) or secrets.token_urlsafe(24)
-    known: dict[str, object] = {
+    known: dict[str, Any] = {
         "form_token": token,
         "username": "",
         "refusal": None,
