@@ -4,6 +4,7 @@ import { element, get } from "../dom";
 import {
   type Estimate,
   type EstimateWarning,
+  type Recommendation,
   formatBytesRange,
   formatDurationRange,
   formatMoneyRange,
@@ -13,6 +14,7 @@ import {
 } from "../estimate";
 import { formatBytes, formatDuration, formatNumber } from "../format";
 import { t } from "../language";
+import { formatArgument } from "./arguments";
 
 export class EstimateBar {
   private readonly root = get("[data-estimate-bar]");
@@ -68,6 +70,7 @@ export class EstimateBar {
     this.drawWarnings(estimate.warnings);
     this.toggle.hidden = false;
     this.details.replaceChildren(buildDurations(estimate), buildMemory(estimate), buildNumbers(estimate));
+    if (estimate.recommended?.args) this.details.append(this.buildRecommendation(estimate.recommended, estimate.recommended.args));
   }
 
   private drawMemory(estimate: Estimate): void {
@@ -96,6 +99,20 @@ export class EstimateBar {
       ? element("button", { class: "button small", type: "button", onclick: () => this.onFix(fix) }, t("按建议修改", "Apply"))
       : null;
     return element("span", { class: "bar-warning" }, t(warning.detail_zh ?? warning.detail, warning.detail), " ", button);
+  }
+
+  private buildRecommendation(found: Recommendation, args: Record<string, unknown>): HTMLElement {
+    const why = t((found.why_zh ?? found.why ?? []).join("\n"), (found.why ?? []).join("\n")).split("\n");
+    const changes = Object.entries(args).map(([name, value]) => element("code", {}, `${name}: ${formatArgument(value)}`));
+    return element(
+      "div",
+      { class: "recommendation" },
+      element("h3", {}, t("推荐配置", "Recommended settings")),
+      element("p", { class: "tags" }, ...changes),
+      element("ul", { class: "faint" }, ...why.map((reason) => element("li", {}, reason))),
+      found.duration_seconds ? element("p", {}, `${formatDurationRange(found.duration_seconds)}${found.cost ? ` · ${formatMoneyRange(found.cost)}` : ""}`) : null,
+      element("button", { class: "button small", type: "button", onclick: () => this.onFix(args) }, t("采用推荐配置", "Use these settings")),
+    );
   }
 
   private setNote(text: string, mood: string): void {
