@@ -138,18 +138,12 @@ def _run_demo(settings: Settings, options: argparse.Namespace, _rest: list[str])
 
 
 def _run_web(settings: Settings, _options: argparse.Namespace, _rest: list[str]) -> int:
-    import uvicorn
+    from uvicorn.importer import import_from_string
+
+    from backend.web.server import Server
 
     _need_urls(settings)
-    uvicorn.run(
-        "backend.app:app",
-        host=settings.host,
-        port=settings.port,
-        log_level="info",
-        server_header=False,
-        # Streams end on shutdown by themselves; a client that hangs must not hold the process.
-        timeout_graceful_shutdown=8,
-    )
+    Server(import_from_string("backend.app:app"), settings.host, settings.port).run()
     return 0
 
 

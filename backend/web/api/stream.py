@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -96,32 +97,42 @@ async def stream_job(
 
 
 async def _follow(broadcaster: Broadcaster, job_id: str, cursor: Cursor) -> AsyncIterator[str]:
-    shown_status: dict[str, Any] = {}
-    shown_progress: dict[str, Any] = {}
+    shown: dict[str, Any] = {}
+    is_ended = False
     yield "retry: 2000\n\n"
+    told_at = time.monotonic()
     async with broadcaster.watch(job_id) as mailbox:
-        while True:
-            try:
+        while not is_ended:
+            with contextlib.suppress(TimeoutError):
                 look = await asyncio.wait_for(mailbox.get(), KEEP_ALIVE_SECONDS)
-            except TimeoutError:
+                if look is None:
+                    return
+                # Should the database go away before all is told, the next look tells the rest.
+                with contextlib.suppress(Exception):
+                    async for reached, event in _tell(look, shown, cursor):
+                        yield event
+                        cursor, told_at = reached, time.monotonic()
+                    is_ended = look.is_finished
+            if not is_ended and time.monotonic() - told_at >= KEEP_ALIVE_SECONDS:
                 # An event and not a comment: pages must see it, to know that a silent line still lives.
                 yield _write_event("alive", {}, cursor)
-                continue
-            if look is None:
-                return
-            status = shapes.show_job(look.job, queue_position=look.queue_position, node_name=look.node_name)
-            progress = status["progress"]
-            if _without_progress(status) != _without_progress(shown_status):
-                yield _write_event("status", status, cursor)
-            elif progress != shown_progress:
-                yield _write_event("progress", progress, cursor)
-            shown_status, shown_progress = status, progress
-            async for reached, event in _catch_up(look, cursor):
-                yield event
-                cursor = reached
-            if look.is_finished:
-                yield _write_event("end", {"status": status["status"]}, cursor)
-                return
+                told_at = time.monotonic()
+
+
+async def _tell(look: LiveJob, shown: dict[str, Any], cursor: Cursor) -> AsyncIterator[tuple[Cursor, str]]:
+    """Yield what is new at this look, with the cursor after each event; `shown` keeps what was told."""
+    status = shapes.show_job(look.job, queue_position=look.queue_position, node_name=look.node_name)
+    progress = status["progress"]
+    if _without_progress(status) != _without_progress(shown):
+        yield cursor, _write_event("status", status, cursor)
+    elif progress != shown["progress"]:
+        yield cursor, _write_event("progress", progress, cursor)
+    shown.update(status)
+    async for reached, event in _catch_up(look, cursor):
+        yield reached, event
+        cursor = reached
+    if look.is_finished:
+        yield cursor, _write_event("end", {"status": status["status"]}, cursor)
 
 
 def _without_progress(status: dict[str, Any]) -> dict[str, Any]:

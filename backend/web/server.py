@@ -1,0 +1,31 @@
+"""The HTTP server, which ends live pages' streams first when it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+
+class Server(uvicorn.Server):
+    """Uvicorn waits for open connections before it tells the application to stop; streams would keep it waiting."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                log_level="info",
+                server_header=False,
+                # A client that hangs must not hold the process.
+                timeout_graceful_shutdown=8,
+            )
+        )
+        self.application = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, and then all the rest."""
+        self.application.state.broadcaster.close()
+        await super().shutdown(sockets)
