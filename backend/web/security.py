@@ -119,7 +119,8 @@ class BodyLimit:
         return None
 
     async def _read(self, receive: Receive, limit: int) -> bytes | None:
-        pieces, size = [], 0
+        pieces: list[bytes] = []
+        size = 0
         while True:
             message = await receive()
             if message["type"] != "http.request":

@@ -89,7 +89,9 @@ def combine_datasets(datasets: Sequence[DatasetFacts]) -> DatasetFacts:
     total = sum(weights)
 
     def average(name: str) -> float:
-        return sum(getattr(one, name) * weight for one, weight in zip(datasets, weights, strict=True)) / total
+        return float(
+            sum(getattr(one, name) * weight for one, weight in zip(datasets, weights, strict=True)) / total
+        )
 
     return DatasetFacts(
         examples=sum(dataset.examples for dataset in datasets),

@@ -83,13 +83,13 @@ def get_media(reference: Reference, name: str, user: SignedIn, session: Database
 @router.get("/resources")
 def list_resources(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
     """Return GPU kinds with what is free, the tiers, and how many nodes are online."""
-    kinds = []
+    kinds: list[dict[str, Any]] = []
     for kind_id, counted in sorted(nodes.count_present_devices(session).items()):
-        kind = describe_gpu_kind(kind_id, counted["memory_bytes"])
-        price = pricing.format_money(kind.price_per_hour_e4, billing.get_currency())
-        kinds.append({"id": kind_id, "price_per_hour": price, **counted, "name": kind.name})
-    for kind in kinds:
-        kind["queue_seconds"] = jobs.estimate_queue_seconds(session, kind["id"], 1)
+        known = describe_gpu_kind(kind_id, counted["memory_bytes"])
+        price = pricing.format_money(known.price_per_hour_e4, billing.get_currency())
+        waiting = jobs.estimate_queue_seconds(session, kind_id, 1)
+        shown = {"name": known.name, "price_per_hour": price, "queue_seconds": waiting}
+        kinds.append({"id": kind_id} | counted | shown)
     longest = max((kind["queue_seconds"] for kind in kinds), default=0.0)
     return {
         "gpu_kinds": kinds,
