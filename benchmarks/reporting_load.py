@@ -25,7 +25,7 @@ from typing import Any
 
 import httpx
 
-PASSWORD = "benchmark password"  # noqa: S105 (of a platform that lives for minutes on loopback)
+PASSWORD = "benchmark-password"  # noqa: S105 (of a platform that lives for minutes on loopback)
 NODE_DEVICES = 250
 TOTAL_POINTS = 1_000_000
 

@@ -24,6 +24,11 @@ from backend.tables import Base
 from tests.factories import Person, make_person
 
 _ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM_FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+"""What a Chromium without a screen and without a network is started with."""
 
 
 @pytest.fixture(scope="session")

@@ -20,13 +20,8 @@ from backend.app import build_app
 from backend.database import transaction
 from backend.domain.protocol import LaunchOrder, Report
 from backend.services import catalogue, reports
-from tests.conftest import find_free_port
+from tests.conftest import CHROMIUM_FLAGS, find_free_port
 from tests.factories import PASSWORD, make_dataset, make_model, make_user, register_node, start_job
-
-CHROMIUM_FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 class WebServer:

@@ -24,7 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from backend.board import BoardAnswer, BoardKeeper, serve_board
-from tests.conftest import find_free_port
+from tests.conftest import CHROMIUM_FLAGS, find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 JOB = "k3f9a1b2c3d4"
@@ -254,16 +254,6 @@ def site(attempts: list[Path]) -> Iterator[str]:
     server.should_exit = True
     thread.join(10)
 
-
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 COUNT_DRAWN = """
 () => [...document.querySelectorAll('canvas')].filter(canvas => {

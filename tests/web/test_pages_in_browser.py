@@ -17,9 +17,8 @@ from backend.app import build_app
 from backend.database import transaction
 from backend.services import jobs
 from backend.tables.job import Job
-from tests.conftest import find_free_port
+from tests.conftest import CHROMIUM_FLAGS, find_free_port
 from tests.factories import PASSWORD, finish_job, make_user, read_job, register_node, start_job, submit_job
-from tests.swanlab.test_board import CHROMIUM_FLAGS
 
 pytestmark = pytest.mark.browser
 
