@@ -59,7 +59,7 @@ def _number_vehicle(vehicle: Vehicle | None) -> int:
     return 1 + kind * len(VEHICLE_COLOURS) + colour
 
 
-class LabelReaders(nn.Module):
+class LabelReaders(nn.Module):  # type: ignore[misc]  # torch is not looked into
     """Reads every label off a picture's tokens: each by an attention of its own, as the language model will.
 
     One more reader asks every token for its place in the picture, which the language model needs to find it.
