@@ -3,4 +3,15 @@
 from backend.tables import artifact, base_model, dataset, idempotency, job, ledger, node, pulse, user
 from backend.tables.base import Base
 
-__all__ = ["Base", "artifact", "base_model", "dataset", "idempotency", "job", "ledger", "node", "pulse", "user"]
+__all__ = [
+    "Base",
+    "artifact",
+    "base_model",
+    "dataset",
+    "idempotency",
+    "job",
+    "ledger",
+    "node",
+    "pulse",
+    "user",
+]
