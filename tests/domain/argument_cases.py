@@ -155,7 +155,7 @@ UNSOUND = [
     Case({"pure_bf16": True}, "pure_bf16", "arguments"),
     Case({"tf32": True}, "tf32", "arguments"),
     Case({"quantization_bit": 4}, "quantization_bit", "run"),
-    Case({"enable_liger_kernel": True}, "enable_liger_kernel", "arguments"),
+    Case({"enable_liger_kernel": True}, "enable_liger_kernel", "run"),
     Case({"use_unsloth": True}, "use_unsloth", "arguments"),
     Case({"optim": "paged_adamw_8bit"}, "optim", "run"),
     Case({"use_adam_mini": True}, "use_adam_mini", "arguments"),
