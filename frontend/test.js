@@ -8,7 +8,9 @@ import { build } from "esbuild";
 const folder = mkdtempSync(join(tmpdir(), "tuneforge-frontend-tests-"));
 try {
   await build({
-    entryPoints: readdirSync("tests").filter((name) => name.endsWith(".test.ts")).map((name) => `tests/${name}`),
+    entryPoints: readdirSync("tests")
+      .filter((name) => name.endsWith(".test.ts"))
+      .map((name) => `tests/${name}`),
     outdir: folder,
     outExtension: { ".js": ".mjs" },
     bundle: true,

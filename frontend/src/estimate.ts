@@ -117,7 +117,9 @@ export function addEstimates(one: Estimate, other: Estimate): Estimate {
   return {
     ...one,
     duration_seconds: addRanges(one.duration_seconds, other.duration_seconds),
-    breakdown_seconds: Object.fromEntries(parts.map((part) => [part, (one.breakdown_seconds[part] ?? 0) + (other.breakdown_seconds[part] ?? 0)])),
+    breakdown_seconds: Object.fromEntries(
+      parts.map((part) => [part, (one.breakdown_seconds[part] ?? 0) + (other.breakdown_seconds[part] ?? 0)]),
+    ),
     steps: addCounts(one.steps, other.steps),
     tokens: addCounts(one.tokens, other.tokens),
     samples: addCounts(one.samples, other.samples),
@@ -129,7 +131,10 @@ export function addEstimates(one: Estimate, other: Estimate): Estimate {
       expected: addAmounts(one.cost.expected, other.cost.expected),
       high: addAmounts(one.cost.high, other.cost.high),
     },
-    warnings: [...one.warnings, ...other.warnings.filter((warning) => !one.warnings.some((known) => known.detail === warning.detail))],
+    warnings: [
+      ...one.warnings,
+      ...other.warnings.filter((warning) => !one.warnings.some((known) => known.detail === warning.detail)),
+    ],
   };
 }
 

@@ -21,6 +21,11 @@ test("only what the label does not hold is marked", () => {
 test("the text itself is never changed, and long texts take no time", () => {
   const [long, other] = ["甲乙".repeat(20_000), "丙丁".repeat(20_000)];
   const began = performance.now();
-  assert.equal(findDifferences(long, other).map((part) => part.text).join(""), long);
+  assert.equal(
+    findDifferences(long, other)
+      .map((part) => part.text)
+      .join(""),
+    long,
+  );
   assert.ok(performance.now() - began < 1000);
 });

@@ -9,7 +9,18 @@ import { listCheckpoints } from "../src/forms/subject_picker";
 
 function argument(values: Partial<Argument>): Argument {
   const label = { zh: "名", en: "name" };
-  return { name: "x", type: "int", nullable: false, default: 1, group: "g", group_label: label, kinds: ["train"], label, help: label, ...values };
+  return {
+    name: "x",
+    type: "int",
+    nullable: false,
+    default: 1,
+    group: "g",
+    group_label: label,
+    kinds: ["train"],
+    label,
+    help: label,
+    ...values,
+  };
 }
 
 test("numbers are read as people write them, within their range", () => {
@@ -28,9 +39,12 @@ test("an empty field is null where null is a value, and choices keep their type"
 });
 
 test("lists and objects are read, and objects that are none are refused", () => {
-  assert.deepEqual(parseArgument(argument({ type: "list" }), "q_proj, v_proj，k_proj,"), { value: ["q_proj", "v_proj", "k_proj"] });
+  assert.deepEqual(parseArgument(argument({ type: "list" }), "q_proj, v_proj，k_proj,"), {
+    value: ["q_proj", "v_proj", "k_proj"],
+  });
   assert.deepEqual(parseArgument(argument({ type: "dict" }), '{"a": 1}'), { value: { a: 1 } });
-  for (const wrong of ["[1]", "{", "3"]) assert.ok("problem" in parseArgument(argument({ type: "dict" }), wrong), wrong);
+  for (const wrong of ["[1]", "{", "3"])
+    assert.ok("problem" in parseArgument(argument({ type: "dict" }), wrong), wrong);
 });
 
 test("what is written into a field is read back as the same value", () => {
@@ -42,18 +56,25 @@ test("what is written into a field is read back as the same value", () => {
     [argument({ type: "str" }), "all"],
     [argument({ type: "bool", nullable: true }), null],
   ];
-  for (const [described, value] of cases) assert.deepEqual(parseArgument(described, writeArgument(described, value)), { value });
+  for (const [described, value] of cases)
+    assert.deepEqual(parseArgument(described, writeArgument(described, value)), { value });
   assert.equal(formatArgument(5e-5), "5e-5");
   assert.equal(isSameValue(null, undefined), true);
 });
 
 test("a body holds only what was changed, and only what acts", () => {
-  const values = new ArgumentValues([argument({ name: "seed", default: 42 }), argument({ name: "lora_rank", default: 8 })]);
+  const values = new ArgumentValues([
+    argument({ name: "seed", default: 42 }),
+    argument({ name: "lora_rank", default: 8 }),
+  ]);
   values.setDefaults({ lora_rank: 16 });
   values.set("seed", 7);
   values.set("lora_rank", 32);
   assert.deepEqual(values.build(), { seed: 7, lora_rank: 32 });
-  assert.deepEqual(values.build((name) => name !== "lora_rank"), { seed: 7 });
+  assert.deepEqual(
+    values.build((name) => name !== "lora_rank"),
+    { seed: 7 },
+  );
   values.set("seed", 42);
   values.reset("lora_rank");
   assert.deepEqual(values.build(), {});
@@ -68,7 +89,12 @@ test("another job's settings replace one's own, but for those that are not of th
 });
 
 test("only checkpoints with weights can be evaluated, newest first", () => {
-  const names = ["checkpoint-5/adapter_model.safetensors", "checkpoint-40/model-00001-of-00002.safetensors", "checkpoint-60/trainer_state.json", "adapter_model.safetensors"];
+  const names = [
+    "checkpoint-5/adapter_model.safetensors",
+    "checkpoint-40/model-00001-of-00002.safetensors",
+    "checkpoint-60/trainer_state.json",
+    "adapter_model.safetensors",
+  ];
   assert.deepEqual(listCheckpoints(names), [40, 5]);
 });
 
@@ -91,5 +117,8 @@ test("two jobs take both their times and costs, and the memory of the larger", (
   const both = addEstimates(one, other);
   assert.deepEqual(both.duration_seconds, { low: 2, expected: 4, high: 6 });
   assert.deepEqual(both.cost, { currency: "CNY", low: "0.2000", expected: "0.4000", high: "0.6000" });
-  assert.deepEqual([both.steps, both.tokens, both.fits, both.memory_bytes.expected, both.warnings.length], [20, null, "tight", 90, 1]);
+  assert.deepEqual(
+    [both.steps, both.tokens, both.fits, both.memory_bytes.expected, both.warnings.length],
+    [20, null, "tight", 90, 1],
+  );
 });

@@ -53,7 +53,8 @@ function open(context: TestContext, goesOn = true) {
   return { stream, sources, events, connections };
 }
 
-const cursorOf = (source: FakeSource): string | null => new URL(source.url, "http://host").searchParams.get("last_event_id");
+const cursorOf = (source: FakeSource): string | null =>
+  new URL(source.url, "http://host").searchParams.get("last_event_id");
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 test("it begins at its cursor, and after a refusal goes on after the last event that was taken in", async (context) => {

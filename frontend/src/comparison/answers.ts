@@ -14,14 +14,31 @@ export interface ComparedRow {
 /** One answer under its name; against a label it says whether it is right and marks what is not in the label. */
 export function buildAnswer(name: string, answer: string | null, label?: string): HTMLElement {
   if (answer === null) {
-    return element("div", { class: "answer" }, element("span", { class: "answer-name" }, name), element("p", { class: "faint" }, t("没有这一行的回答", "No answer to this row")));
+    return element(
+      "div",
+      { class: "answer" },
+      element("span", { class: "answer-name" }, name),
+      element("p", { class: "faint" }, t("没有这一行的回答", "No answer to this row")),
+    );
   }
   const right = label !== undefined && answer.trim() === label.trim();
-  const mark = label === undefined ? null : element("span", { class: right ? "mark right" : "mark wrong" }, right ? t("正确", "right") : t("不同", "differs"));
+  const mark =
+    label === undefined
+      ? null
+      : element(
+          "span",
+          { class: right ? "mark right" : "mark wrong" },
+          right ? t("正确", "right") : t("不同", "differs"),
+        );
   const text = element("p", { class: "answer-text" });
   if (label === undefined || right) text.textContent = answer;
   else if (answer.trim() === "") text.append(element("span", { class: "faint" }, t("（空）", "(empty)")));
-  else text.append(...findDifferences(answer.trim(), label.trim()).map((part) => (part.differs ? element("mark", {}, part.text) : part.text)));
+  else
+    text.append(
+      ...findDifferences(answer.trim(), label.trim()).map((part) =>
+        part.differs ? element("mark", {}, part.text) : part.text,
+      ),
+    );
   return element("div", { class: "answer" }, element("span", { class: "answer-name" }, name, " ", mark), text);
 }
 
@@ -31,7 +48,11 @@ export function buildPictures(row: ComparedRow): HTMLElement {
     element(
       "a",
       { href: url, target: "_blank", rel: "noopener" },
-      element("img", { src: url, loading: "lazy", alt: t(`第 ${row.index + 1} 行的图片`, `Picture of row ${row.index + 1}`) }),
+      element("img", {
+        src: url,
+        loading: "lazy",
+        alt: t(`第 ${row.index + 1} 行的图片`, `Picture of row ${row.index + 1}`),
+      }),
     ),
   );
   return element("div", { class: "pictures" }, ...pictures);
@@ -45,12 +66,25 @@ export function buildRange(offset: number, count: number, total: number): HTMLEl
   return element("span", { class: "faint number" }, text);
 }
 
-export function buildPager(offset: number, hasMore: boolean, pageSize: number, turn: (offset: number) => void): HTMLElement {
+export function buildPager(
+  offset: number,
+  hasMore: boolean,
+  pageSize: number,
+  turn: (offset: number) => void,
+): HTMLElement {
   return element(
     "nav",
     { class: "pager", "aria-label": t("翻页", "Pages") },
-    element("button", { class: "button", type: "button", disabled: offset === 0, onclick: () => turn(Math.max(0, offset - pageSize)) }, t("上一页", "Previous")),
-    element("button", { class: "button", type: "button", disabled: !hasMore, onclick: () => turn(offset + pageSize) }, t("下一页", "Next")),
+    element(
+      "button",
+      { class: "button", type: "button", disabled: offset === 0, onclick: () => turn(Math.max(0, offset - pageSize)) },
+      t("上一页", "Previous"),
+    ),
+    element(
+      "button",
+      { class: "button", type: "button", disabled: !hasMore, onclick: () => turn(offset + pageSize) },
+      t("下一页", "Next"),
+    ),
   );
 }
 
@@ -60,13 +94,19 @@ const ORDER = ["predict_bleu-4", "predict_rouge-1", "predict_rouge-2", "predict_
 
 /** The metrics that say how good answers are, best known first. */
 export function sortMetrics(metrics: Record<string, unknown>): string[] {
-  const quality = Object.keys(metrics).filter((name) => typeof metrics[name] === "number" && /bleu|rouge|accuracy/.test(name));
+  const quality = Object.keys(metrics).filter(
+    (name) => typeof metrics[name] === "number" && /bleu|rouge|accuracy/.test(name),
+  );
   const place = (name: string): number => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
   return quality.sort((a, b) => place(a) - place(b) || a.localeCompare(b));
 }
 
 export function nameMetric(name: string): string {
-  const short = name.replace(/^predict_/, "").replace("bleu", "BLEU").replace("rouge-l", "ROUGE-L").replace("rouge", "ROUGE");
+  const short = name
+    .replace(/^predict_/, "")
+    .replace("bleu", "BLEU")
+    .replace("rouge-l", "ROUGE-L")
+    .replace("rouge", "ROUGE");
   // A hyphen that does not break: the name stays on one line.
   return short.replaceAll("-", "\u2011");
 }

@@ -17,7 +17,11 @@ export function findDifferences(answer: string, label: string): Part[] {
   while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
   const middle = a.slice(start, a.length - end);
   const kept = findCommon(middle, b.slice(start, b.length - end));
-  const flags = [...a.slice(0, start).map(() => false), ...kept.map((same) => !same), ...a.slice(a.length - end).map(() => false)];
+  const flags = [
+    ...a.slice(0, start).map(() => false),
+    ...kept.map((same) => !same),
+    ...a.slice(a.length - end).map(() => false),
+  ];
   return joinParts(a, flags);
 }
 
@@ -30,10 +34,12 @@ function findCommon(a: string[], b: string[]): boolean[] {
   for (let i = a.length - 1; i >= 0; i--) {
     for (let j = b.length - 1; j >= 0; j--) {
       lengths[i * width + j] =
-        a[i] === b[j] ? lengths[(i + 1) * width + j + 1]! + 1 : Math.max(lengths[(i + 1) * width + j]!, lengths[i * width + j + 1]!);
+        a[i] === b[j]
+          ? lengths[(i + 1) * width + j + 1]! + 1
+          : Math.max(lengths[(i + 1) * width + j]!, lengths[i * width + j + 1]!);
     }
   }
-  for (let i = 0, j = 0; i < a.length && j < b.length; ) {
+  for (let i = 0, j = 0; i < a.length && j < b.length;) {
     if (a[i] === b[j]) {
       kept[i] = true;
       i++;

@@ -27,7 +27,18 @@ export class ArgumentField {
     this.reset = element("button", { class: "default-reset", type: "button", onclick: () => this.resetValue() });
     const help = findHelp(argument);
     const hint = element("span", { class: "field-hint", id: `${id}-help`, hidden: true }, help);
-    const question = element("button", { class: "help-button", type: "button", title: help, "aria-label": t("说明", "Help"), "aria-expanded": "false", "aria-controls": hint.id }, "?");
+    const question = element(
+      "button",
+      {
+        class: "help-button",
+        type: "button",
+        title: help,
+        "aria-label": t("说明", "Help"),
+        "aria-expanded": "false",
+        "aria-controls": hint.id,
+      },
+      "?",
+    );
     question.addEventListener("click", () => {
       hint.hidden = !hint.hidden;
       question.setAttribute("aria-expanded", String(!hint.hidden));
@@ -111,7 +122,8 @@ export class ArgumentField {
     this.root.classList.toggle("changed", changed);
     this.reset.hidden = !changed;
     this.reset.textContent = t(`恢复默认 ${usual}`, `reset to ${usual}`);
-    if (this.control instanceof HTMLInputElement) this.control.placeholder = usual === "–" ? t("不设置", "not set") : usual;
+    if (this.control instanceof HTMLInputElement)
+      this.control.placeholder = usual === "–" ? t("不设置", "not set") : usual;
   }
 }
 
@@ -128,7 +140,11 @@ function buildControl(argument: Argument, id: string): Control {
 
 function buildSelect(id: string, choices: string[]): HTMLSelectElement {
   const names: Record<string, string> = { "": t("不设置", "not set"), true: t("是", "yes"), false: t("否", "no") };
-  return element("select", { class: "select", id }, ...choices.map((choice) => element("option", { value: choice }, names[choice] ?? choice)));
+  return element(
+    "select",
+    { class: "select", id },
+    ...choices.map((choice) => element("option", { value: choice }, names[choice] ?? choice)),
+  );
 }
 
 /** A value that is no choice of the list (of another job, say) is added to it, so that it is not lost silently. */

@@ -29,7 +29,16 @@ const QUICK: Record<JobKind, string[]> = {
     "lora_alpha",
     "freeze_trainable_layers",
   ],
-  evaluate: ["per_device_eval_batch_size", "cutoff_len", "max_samples", "seed", "max_new_tokens", "do_sample", "top_p", "temperature"],
+  evaluate: [
+    "per_device_eval_batch_size",
+    "cutoff_len",
+    "max_samples",
+    "seed",
+    "max_new_tokens",
+    "do_sample",
+    "top_p",
+    "temperature",
+  ],
 };
 /** Shown by a control of their own, which the page puts in. */
 const COMPOSED = ["bf16", "fp16", "pure_bf16"];
@@ -54,7 +63,9 @@ export class ArgumentSection {
     const known = (await listArguments()).filter((argument) => argument.kinds.includes(this.kind));
     this.values = new ArgumentValues(known);
     const change = (): void => this.noteChange();
-    this.quick = listQuick(known, this.kind).map((argument) => new ArgumentField(argument, this.values, change, "args"));
+    this.quick = listQuick(known, this.kind).map(
+      (argument) => new ArgumentField(argument, this.values, change, "args"),
+    );
     // Controls that a page composed stay where its template put them: behind the fields.
     this.quickPlace.prepend(...this.quick.map((field) => field.root));
     this.expert = new ExpertFields(known, this.values, change);
@@ -73,7 +84,10 @@ export class ArgumentSection {
     const needsGpu = t("需要 GPU。", "Needs a GPU.");
     for (const field of this.listFields()) {
       const isQuick = this.quick.includes(field);
-      field.root.classList.toggle("unused", !this.isUsed(field.argument) || (isQuick && this.isOfOtherMethod(field.argument)));
+      field.root.classList.toggle(
+        "unused",
+        !this.isUsed(field.argument) || (isQuick && this.isOfOtherMethod(field.argument)),
+      );
       field.setUnavailable(field.argument.gpu && context.gpu_kind === "cpu" ? needsGpu : "");
     }
     this.draw();
@@ -81,7 +95,11 @@ export class ArgumentSection {
 
   /** The arguments of a job's body. */
   build(): Record<string, unknown> {
-    const used = new Set(this.listFields().filter((field) => this.isUsed(field.argument)).map((field) => field.argument.name));
+    const used = new Set(
+      this.listFields()
+        .filter((field) => this.isUsed(field.argument))
+        .map((field) => field.argument.name),
+    );
     return this.values.build((name) => used.has(name));
   }
 
@@ -109,7 +127,8 @@ export class ArgumentSection {
 
   /** Show the field and put the cursor in it; one that is not among the quick ones opens the expert view. */
   goTo(name: string): void {
-    const isQuick = this.expertPlace.hidden && (this.quick.some((field) => field.argument.name === name) || COMPOSED.includes(name));
+    const isQuick =
+      this.expertPlace.hidden && (this.quick.some((field) => field.argument.name === name) || COMPOSED.includes(name));
     if (isQuick) {
       const place = get(`[data-quick-fields] [data-field="args.${COMPOSED.includes(name) ? "precision" : name}"]`);
       place.scrollIntoView({ block: "center" });
@@ -148,7 +167,9 @@ export class ArgumentSection {
 }
 
 function listQuick(known: Argument[], kind: JobKind): Argument[] {
-  return QUICK[kind].map((name) => known.find((argument) => argument.name === name)).filter((argument) => argument !== undefined);
+  return QUICK[kind]
+    .map((name) => known.find((argument) => argument.name === name))
+    .filter((argument) => argument !== undefined);
 }
 
 // -- precision ---------------------------------------------------------------------------------------------
@@ -195,5 +216,8 @@ export function drawGlobalBatch(place: HTMLElement, values: ArgumentValues, gpuC
   const batch = values.getNumber("per_device_train_batch_size");
   const accumulation = values.getNumber("gradient_accumulation_steps");
   const total = gpuCount * batch * accumulation;
-  place.replaceChildren(element("strong", { class: "number" }, Number.isFinite(total) ? total : "–"), element("span", { class: "faint number" }, ` = ${gpuCount} × ${batch} × ${accumulation}`));
+  place.replaceChildren(
+    element("strong", { class: "number" }, Number.isFinite(total) ? total : "–"),
+    element("span", { class: "faint number" }, ` = ${gpuCount} × ${batch} × ${accumulation}`),
+  );
 }

@@ -67,19 +67,30 @@ export type Parsed = { value: unknown } | { problem: string };
 /** Read what a person typed; an empty field is null. What only the server can judge is left to it. */
 export function parseArgument(argument: Argument, typed: string): Parsed {
   const text = typed.trim();
-  if (text === "") return argument.nullable || argument.type === "str" ? { value: null } : { problem: t("请填写一个值。", "Give a value.") };
+  if (text === "")
+    return argument.nullable || argument.type === "str"
+      ? { value: null }
+      : { problem: t("请填写一个值。", "Give a value.") };
   if (argument.choices) return { value: argument.choices.find((choice) => String(choice) === text) ?? text };
   if (argument.type === "bool") return { value: text === "true" };
   if (argument.type === "int" || argument.type === "float") return parseNumber(argument, text);
-  if (argument.type === "list") return { value: text.split(/[,，]/).map((part) => part.trim()).filter(Boolean) };
+  if (argument.type === "list")
+    return {
+      value: text
+        .split(/[,，]/)
+        .map((part) => part.trim())
+        .filter(Boolean),
+    };
   if (argument.type === "dict") return parseDict(text);
   return { value: text };
 }
 
 function parseNumber(argument: Argument, text: string): Parsed {
   const value = Number(text);
-  if (!Number.isFinite(value)) return { problem: t("请填写数字，例如 5e-5 或 0.1。", "Give a number, such as 5e-5 or 0.1.") };
-  if (argument.type === "int" && !Number.isInteger(value)) return { problem: t("请填写整数。", "Give a whole number.") };
+  if (!Number.isFinite(value))
+    return { problem: t("请填写数字，例如 5e-5 或 0.1。", "Give a number, such as 5e-5 or 0.1.") };
+  if (argument.type === "int" && !Number.isInteger(value))
+    return { problem: t("请填写整数。", "Give a whole number.") };
   const { minimum, maximum, exclusive_minimum: above, exclusive_maximum: below } = argument;
   if (minimum !== undefined && value < minimum) return { problem: t(`不能小于 ${minimum}。`, `At least ${minimum}.`) };
   if (maximum !== undefined && value > maximum) return { problem: t(`不能大于 ${maximum}。`, `At most ${maximum}.`) };
@@ -95,7 +106,9 @@ function parseDict(text: string): Parsed {
   } catch {
     // Said below, as for any other thing that is not an object.
   }
-  return { problem: t('请填写 JSON 对象，例如 {"min_lr_rate": 0.1}。', 'Give a JSON object, such as {"min_lr_rate": 0.1}.') };
+  return {
+    problem: t('请填写 JSON 对象，例如 {"min_lr_rate": 0.1}。', 'Give a JSON object, such as {"min_lr_rate": 0.1}.'),
+  };
 }
 
 /** Whether two values mean the same setting. */

@@ -44,7 +44,12 @@ function readDescription(description: Description): string {
 }
 
 function nameModality(modality: string): string {
-  const names: Record<string, string> = { text: t("文本", "text"), image: t("图片", "images"), video: t("视频", "video"), audio: t("音频", "audio") };
+  const names: Record<string, string> = {
+    text: t("文本", "text"),
+    image: t("图片", "images"),
+    video: t("视频", "video"),
+    audio: t("音频", "audio"),
+  };
   return names[modality] ?? modality;
 }
 
@@ -78,7 +83,14 @@ export class ModelPicker {
   async load(): Promise<void> {
     this.models = (await listModels()).filter((model) => model.status === "ready");
     this.select.replaceChildren(...this.models.map((model) => element("option", { value: model.id }, model.name)));
-    if (!this.models.length) this.select.append(element("option", { value: "" }, t("还没有模型，请联系管理员添加", "No model yet; ask an administrator for one")));
+    if (!this.models.length)
+      this.select.append(
+        element(
+          "option",
+          { value: "" },
+          t("还没有模型，请联系管理员添加", "No model yet; ask an administrator for one"),
+        ),
+      );
     this.draw();
   }
 
@@ -106,9 +118,17 @@ export class ModelPicker {
         "p",
         { class: "tags" },
         ...buildModalities(model.modalities),
-        element("span", { class: "badge" }, t(`${formatCount(model.parameters)} 参数`, `${formatCount(model.parameters)} parameters`)),
+        element(
+          "span",
+          { class: "badge" },
+          t(`${formatCount(model.parameters)} 参数`, `${formatCount(model.parameters)} parameters`),
+        ),
         element("span", { class: "badge" }, formatBytes(model.size_bytes)),
-        element("span", { class: "badge", title: model.architecture }, t(`模板 ${model.template}`, `template ${model.template}`)),
+        element(
+          "span",
+          { class: "badge", title: model.architecture },
+          t(`模板 ${model.template}`, `template ${model.template}`),
+        ),
       ),
     );
   }
@@ -168,7 +188,10 @@ export class DatasetPicker {
 
   private fits(dataset: Dataset): boolean {
     const { model } = this;
-    return dataset.status === "ready" && (model === null || dataset.modalities.every((modality) => model.modalities.includes(modality)));
+    return (
+      dataset.status === "ready" &&
+      (model === null || dataset.modalities.every((modality) => model.modalities.includes(modality)))
+    );
   }
 
   private draw(): void {
@@ -182,7 +205,10 @@ export class DatasetPicker {
       this.place.append(element("p", { class: "soft dataset-note" }, text));
     }
     if (others && fitting.length) {
-      const text = t(`另有 ${others} 个数据集不适合这个模型，未列出。`, `${others} more ${others === 1 ? "does" : "do"} not fit this model and ${others === 1 ? "is" : "are"} not listed.`);
+      const text = t(
+        `另有 ${others} 个数据集不适合这个模型，未列出。`,
+        `${others} more ${others === 1 ? "does" : "do"} not fit this model and ${others === 1 ? "is" : "are"} not listed.`,
+      );
       this.place.append(element("p", { class: "faint dataset-note" }, text));
     }
   }
@@ -201,13 +227,24 @@ export class DatasetPicker {
       "label",
       { class: "dataset-row" },
       box,
-      element("span", { class: "dataset-text" }, element("strong", {}, dataset.name), element("small", {}, readDescription(dataset.description))),
+      element(
+        "span",
+        { class: "dataset-text" },
+        element("strong", {}, dataset.name),
+        element("small", {}, readDescription(dataset.description)),
+      ),
       element(
         "span",
         { class: "dataset-facts" },
         ...buildModalities(dataset.modalities),
         element("span", { class: "number" }, rows),
-        mean ? element("span", { class: "faint number" }, t(`平均 ${formatNumber(mean, 0)} 词元`, `${formatNumber(mean, 0)} tokens on average`)) : null,
+        mean
+          ? element(
+              "span",
+              { class: "faint number" },
+              t(`平均 ${formatNumber(mean, 0)} 词元`, `${formatNumber(mean, 0)} tokens on average`),
+            )
+          : null,
       ),
     );
   }

@@ -50,10 +50,18 @@ export class EstimateBar {
   showProblems(problems: FieldProblem[], goTo: (problem: FieldProblem) => void): void {
     this.clear();
     const items = problems.map((problem) =>
-      element("button", { class: "problem-link", type: "button", onclick: () => goTo(problem) }, element("code", {}, problem.loc.filter((part) => part !== "args").join(".")), ` ${explainProblem(problem)}`),
+      element(
+        "button",
+        { class: "problem-link", type: "button", onclick: () => goTo(problem) },
+        element("code", {}, problem.loc.filter((part) => part !== "args").join(".")),
+        ` ${explainProblem(problem)}`,
+      ),
     );
     this.note.className = "bar-note bad";
-    this.note.replaceChildren(element("span", {}, t(`${problems.length} 处需要修改：`, `${problems.length} to change: `)), ...items);
+    this.note.replaceChildren(
+      element("span", {}, t(`${problems.length} 处需要修改：`, `${problems.length} to change: `)),
+      ...items,
+    );
     this.note.hidden = false;
   }
 
@@ -70,7 +78,8 @@ export class EstimateBar {
     this.drawWarnings(estimate.warnings);
     this.toggle.hidden = false;
     this.details.replaceChildren(buildDurations(estimate), buildMemory(estimate), buildNumbers(estimate));
-    if (estimate.recommended?.args) this.details.append(this.buildRecommendation(estimate.recommended, estimate.recommended.args));
+    if (estimate.recommended?.args)
+      this.details.append(this.buildRecommendation(estimate.recommended, estimate.recommended.args));
   }
 
   private drawMemory(estimate: Estimate): void {
@@ -79,7 +88,9 @@ export class EstimateBar {
     const share = available ? expected / available : 0;
     bar.style.width = `${Math.min(100, share * 100)}%`;
     const words = { yes: t("放得下", "fits"), tight: t("较紧张", "tight"), no: t("放不下", "does not fit") };
-    get("[data-bar-memory]").textContent = available ? `${formatBytes(expected)} / ${formatBytes(available)} · ${words[estimate.fits]}` : formatBytes(expected);
+    get("[data-bar-memory]").textContent = available
+      ? `${formatBytes(expected)} / ${formatBytes(available)} · ${words[estimate.fits]}`
+      : formatBytes(expected);
   }
 
   private drawWarnings(warnings: EstimateWarning[]): void {
@@ -95,23 +106,46 @@ export class EstimateBar {
 
   private buildWarning(warning: EstimateWarning): HTMLElement {
     const { fix } = warning;
-    const button = fix && Object.keys(fix).length
-      ? element("button", { class: "button small", type: "button", onclick: () => this.onFix(fix) }, t("按建议修改", "Apply"))
-      : null;
-    return element("span", { class: "bar-warning" }, t(warning.detail_zh ?? warning.detail, warning.detail), " ", button);
+    const button =
+      fix && Object.keys(fix).length
+        ? element(
+            "button",
+            { class: "button small", type: "button", onclick: () => this.onFix(fix) },
+            t("按建议修改", "Apply"),
+          )
+        : null;
+    return element(
+      "span",
+      { class: "bar-warning" },
+      t(warning.detail_zh ?? warning.detail, warning.detail),
+      " ",
+      button,
+    );
   }
 
   private buildRecommendation(found: Recommendation, args: Record<string, unknown>): HTMLElement {
     const why = t((found.why_zh ?? found.why ?? []).join("\n"), (found.why ?? []).join("\n")).split("\n");
-    const changes = Object.entries(args).map(([name, value]) => element("code", {}, `${name}: ${formatArgument(value)}`));
+    const changes = Object.entries(args).map(([name, value]) =>
+      element("code", {}, `${name}: ${formatArgument(value)}`),
+    );
     return element(
       "div",
       { class: "recommendation" },
       element("h3", {}, t("推荐配置", "Recommended settings")),
       element("p", { class: "tags" }, ...changes),
       element("ul", { class: "faint" }, ...why.map((reason) => element("li", {}, reason))),
-      found.duration_seconds ? element("p", {}, `${formatDurationRange(found.duration_seconds)}${found.cost ? ` · ${formatMoneyRange(found.cost)}` : ""}`) : null,
-      element("button", { class: "button small", type: "button", onclick: () => this.onFix(args) }, t("采用推荐配置", "Use these settings")),
+      found.duration_seconds
+        ? element(
+            "p",
+            {},
+            `${formatDurationRange(found.duration_seconds)}${found.cost ? ` · ${formatMoneyRange(found.cost)}` : ""}`,
+          )
+        : null,
+      element(
+        "button",
+        { class: "button small", type: "button", onclick: () => this.onFix(args) },
+        t("采用推荐配置", "Use these settings"),
+      ),
     );
   }
 
@@ -149,7 +183,10 @@ function buildMemory(estimate: Estimate): HTMLElement {
   const rows = listMemoryParts()
     .filter(([part]) => (estimate.memory_bytes.parts[part] ?? 0) > 0)
     .map(([part, label]): [string, string] => [label, formatBytes(estimate.memory_bytes.parts[part])]);
-  return buildPart(t("每卡内存", "Memory of each device"), [...rows, [t("合计", "total"), formatBytesRange(estimate.memory_bytes)]]);
+  return buildPart(t("每卡内存", "Memory of each device"), [
+    ...rows,
+    [t("合计", "total"), formatBytesRange(estimate.memory_bytes)],
+  ]);
 }
 
 function buildNumbers(estimate: Estimate): HTMLElement {
@@ -161,7 +198,8 @@ function buildNumbers(estimate: Estimate): HTMLElement {
     [t("依据", "basis"), nameBasis(estimate.basis)],
   ];
   const part = buildPart(t("规模", "Size"), rows);
-  for (const warning of warnings) part.append(element("p", { class: "faint" }, t(warning.detail_zh ?? warning.detail, warning.detail)));
+  for (const warning of warnings)
+    part.append(element("p", { class: "faint" }, t(warning.detail_zh ?? warning.detail, warning.detail)));
   return part;
 }
 
@@ -170,6 +208,10 @@ function buildPart(title: string, rows: [string, string][]): HTMLElement {
     "div",
     {},
     element("h3", {}, title),
-    element("dl", { class: "part-list" }, ...rows.flatMap(([label, value]) => [element("dt", {}, label), element("dd", { class: "number" }, value)])),
+    element(
+      "dl",
+      { class: "part-list" },
+      ...rows.flatMap(([label, value]) => [element("dt", {}, label), element("dd", { class: "number" }, value)]),
+    ),
   );
 }

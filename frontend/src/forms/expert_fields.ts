@@ -18,7 +18,11 @@ export class ExpertFields {
   private readonly groups: Group[] = [];
   private readonly search: HTMLInputElement;
   private readonly onlyChanged: HTMLInputElement;
-  private readonly nothing = element("p", { class: "soft", hidden: true }, t("没有匹配的参数。", "No setting matches."));
+  private readonly nothing = element(
+    "p",
+    { class: "soft", hidden: true },
+    t("没有匹配的参数。", "No setting matches."),
+  );
   private isUsed: (argument: Argument) => boolean = () => true;
 
   constructor(
@@ -26,7 +30,12 @@ export class ExpertFields {
     private readonly values: ArgumentValues,
     private readonly onChange: () => void,
   ) {
-    this.search = element("input", { class: "input", type: "search", placeholder: t("搜索参数：名称或说明", "Search settings by name or help"), "aria-label": t("搜索参数", "Search settings") });
+    this.search = element("input", {
+      class: "input",
+      type: "search",
+      placeholder: t("搜索参数：名称或说明", "Search settings by name or help"),
+      "aria-label": t("搜索参数", "Search settings"),
+    });
     this.onlyChanged = element("input", { type: "checkbox" });
     this.search.addEventListener("input", () => this.filter());
     this.onlyChanged.addEventListener("change", () => this.filter());
@@ -40,7 +49,12 @@ export class ExpertFields {
     this.root = element(
       "div",
       { class: "expert" },
-      element("div", { class: "expert-tools" }, this.search, element("label", { class: "check" }, this.onlyChanged, t("只看修改过的", "Only changed"))),
+      element(
+        "div",
+        { class: "expert-tools" },
+        this.search,
+        element("label", { class: "check" }, this.onlyChanged, t("只看修改过的", "Only changed")),
+      ),
       places,
       this.nothing,
     );
@@ -53,10 +67,21 @@ export class ExpertFields {
     const rarely = fields.filter((field) => !field.argument.form);
     const count = element("span", { class: "badge info", hidden: true });
     const rare = rarely.length
-      ? element("details", { class: "rare" }, element("summary", {}, t(`更多参数（${rarely.length}）`, `More settings (${rarely.length})`)), buildGrid(rarely))
+      ? element(
+          "details",
+          { class: "rare" },
+          element("summary", {}, t(`更多参数（${rarely.length}）`, `More settings (${rarely.length})`)),
+          buildGrid(rarely),
+        )
       : null;
     if (rare && !usual.length) rare.open = true;
-    const root = element("details", { class: "argument-group" }, element("summary", {}, element("strong", {}, members[0]!.group_label[language]), count), usual.length ? buildGrid(usual) : null, rare);
+    const root = element(
+      "details",
+      { class: "argument-group" },
+      element("summary", {}, element("strong", {}, members[0]!.group_label[language]), count),
+      usual.length ? buildGrid(usual) : null,
+      rare,
+    );
     return { root, count, rare, fields };
   }
 
@@ -95,7 +120,10 @@ export class ExpertFields {
       let inGroup = 0;
       let inRare = 0;
       for (const field of group.fields) {
-        const fits = this.isUsed(field.argument) && words.every((word) => field.searchText.includes(word)) && (!this.onlyChanged.checked || this.values.isChanged(field.argument.name));
+        const fits =
+          this.isUsed(field.argument) &&
+          words.every((word) => field.searchText.includes(word)) &&
+          (!this.onlyChanged.checked || this.values.isChanged(field.argument.name));
         field.root.hidden = !fits;
         if (!fits) continue;
         inGroup += 1;

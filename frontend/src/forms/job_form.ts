@@ -70,7 +70,9 @@ export class JobForm {
     this.asking = asking;
     this.bar.showBusy();
     try {
-      const answers = await Promise.all(bodies.map((body) => call<Estimate>("POST", "/estimates", { body, signal: asking.signal })));
+      const answers = await Promise.all(
+        bodies.map((body) => call<Estimate>("POST", "/estimates", { body, signal: asking.signal })),
+      );
       this.showProblems([]);
       this.bar.show(answers.reduce(addEstimates));
     } catch (error) {
@@ -88,7 +90,8 @@ export class JobForm {
   private showProblems(problems: FieldProblem[]): void {
     const ofArguments = new Map<string, string>();
     for (const problem of problems) {
-      if (problem.loc[0] === "args" && typeof problem.loc[1] === "string") ofArguments.set(problem.loc[1], explainProblem(problem));
+      if (problem.loc[0] === "args" && typeof problem.loc[1] === "string")
+        ofArguments.set(problem.loc[1], explainProblem(problem));
     }
     this.section.showProblems(ofArguments);
     for (const place of document.querySelectorAll<HTMLElement>("[data-error-for]")) {
@@ -179,12 +182,24 @@ function showYaml(yaml: string): void {
       "form",
       { method: "dialog" },
       element("h2", {}, t("YAML 预览", "YAML preview")),
-      element("p", { class: "soft" }, t("提交后，LLaMA-Factory 收到的就是这份配置。", "This is what LLaMA-Factory will be given.")),
+      element(
+        "p",
+        { class: "soft" },
+        t("提交后，LLaMA-Factory 收到的就是这份配置。", "This is what LLaMA-Factory will be given."),
+      ),
       element("pre", { class: "code", tabindex: 0 }, yaml),
       element(
         "div",
         { class: "dialog-actions" },
-        element("button", { class: "button", type: "button", onclick: () => saveFile(new Blob([yaml], { type: "text/yaml" }), "train.yaml") }, t("下载", "Download")),
+        element(
+          "button",
+          {
+            class: "button",
+            type: "button",
+            onclick: () => saveFile(new Blob([yaml], { type: "text/yaml" }), "train.yaml"),
+          },
+          t("下载", "Download"),
+        ),
         element("button", { class: "button primary" }, t("关闭", "Close")),
       ),
     ),

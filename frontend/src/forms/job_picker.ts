@@ -20,7 +20,10 @@ export interface JobChoice {
 }
 
 /** Return one's jobs of a kind, newest first; `q` narrows by name, id or model. */
-export async function listJobs(kind: JobKind, options: { statuses?: string[]; q?: string; limit?: number } = {}): Promise<Job[]> {
+export async function listJobs(
+  kind: JobKind,
+  options: { statuses?: string[]; q?: string; limit?: number } = {},
+): Promise<Job[]> {
   const query = new URLSearchParams({ kind, limit: String(options.limit ?? 50) });
   if (options.statuses?.length) query.set("status", options.statuses.join(","));
   if (options.q) query.set("q", options.q);
@@ -29,7 +32,12 @@ export async function listJobs(kind: JobKind, options: { statuses?: string[]; q?
 
 /** What a job did, in one line: model, data and when. */
 export function describeJob(job: Job): string {
-  const what = job.kind === "evaluate" ? (job.spec.adapter ? t("微调后", "tuned") : t("原始模型", "untouched")) : (job.spec.finetuning_type ?? "");
+  const what =
+    job.kind === "evaluate"
+      ? job.spec.adapter
+        ? t("微调后", "tuned")
+        : t("原始模型", "untouched")
+      : (job.spec.finetuning_type ?? "");
   return [job.spec.model, what, job.spec.datasets.join(", "), formatAgo(job.created_at)].filter(Boolean).join(" · ");
 }
 
@@ -66,7 +74,12 @@ class PickerDialog {
         element("h2", {}, choice.title),
         this.search,
         this.list,
-        element("div", { class: "dialog-actions" }, element("button", { class: "button", value: "no" }, t("取消", "Cancel")), this.confirm),
+        element(
+          "div",
+          { class: "dialog-actions" },
+          element("button", { class: "button", value: "no" }, t("取消", "Cancel")),
+          this.confirm,
+        ),
       ),
     );
   }
@@ -89,10 +102,13 @@ class PickerDialog {
   private async load(): Promise<void> {
     const { kind, statuses, exclude } = this.choice;
     try {
-      const found = (await listJobs(kind, { statuses: statuses ?? ["succeeded"], q: this.search.value.trim() })).filter((job) => job.id !== exclude);
+      const found = (await listJobs(kind, { statuses: statuses ?? ["succeeded"], q: this.search.value.trim() })).filter(
+        (job) => job.id !== exclude,
+      );
       const sorted = found.sort((a, b) => Number(this.isAlike(b)) - Number(this.isAlike(a)));
       this.list.replaceChildren(...sorted.map((job) => this.buildRow(job)));
-      if (!sorted.length) this.list.append(element("p", { class: "empty" }, t("没有可选的任务。", "There is no job to choose.")));
+      if (!sorted.length)
+        this.list.append(element("p", { class: "empty" }, t("没有可选的任务。", "There is no job to choose.")));
     } catch (error) {
       notifyError(error);
     }
@@ -112,7 +128,12 @@ class PickerDialog {
       "label",
       { class: "picker-row" },
       box,
-      element("span", { class: "picker-text" }, element("strong", {}, job.name), element("small", {}, describeJob(job))),
+      element(
+        "span",
+        { class: "picker-text" },
+        element("strong", {}, job.name),
+        element("small", {}, describeJob(job)),
+      ),
       alike,
       statusBadge(job),
     );

@@ -93,7 +93,13 @@ export class ResourcePicker {
     const kinds = this.resources.gpu_kinds;
     this.kindsPlace.replaceChildren(...kinds.map((kind) => this.buildKind(kind)));
     if (!kinds.length) {
-      this.kindsPlace.append(element("p", { class: "banner warning" }, t("还没有在线的 GPU 节点，请联系管理员。", "No machine is online; ask an administrator.")));
+      this.kindsPlace.append(
+        element(
+          "p",
+          { class: "banner warning" },
+          t("还没有在线的 GPU 节点，请联系管理员。", "No machine is online; ask an administrator."),
+        ),
+      );
     }
     this.drawCount();
     this.tiersPlace.replaceChildren(...this.resources.tiers.map((tier) => this.buildTier(tier)));
@@ -116,16 +122,30 @@ export class ResourcePicker {
       this.kindsPlace.querySelector<HTMLInputElement>("input:checked")?.focus();
       this.onChange();
     });
-    const free = kind.free > 0
-      ? element("span", { class: "badge good" }, t(`空闲 ${kind.free} / ${kind.total}`, `${kind.free} of ${kind.total} free`))
-      : element("span", { class: "badge warning" }, t(`全部占用，共 ${kind.total}`, `all ${kind.total} in use`));
+    const free =
+      kind.free > 0
+        ? element(
+            "span",
+            { class: "badge good" },
+            t(`空闲 ${kind.free} / ${kind.total}`, `${kind.free} of ${kind.total} free`),
+          )
+        : element("span", { class: "badge warning" }, t(`全部占用，共 ${kind.total}`, `all ${kind.total} in use`));
     return element(
       "label",
       { class: "choice-card" },
       radio,
       element("strong", {}, kind.name),
-      element("span", { class: "soft" }, t(`内存 ${formatBytes(kind.memory_bytes)}`, `${formatBytes(kind.memory_bytes)} memory`)),
-      element("span", { class: "choice-price number" }, formatMoney(kind.price_per_hour), element("span", { class: "faint" }, t(" / 卡 / 小时", " / device / hour"))),
+      element(
+        "span",
+        { class: "soft" },
+        t(`内存 ${formatBytes(kind.memory_bytes)}`, `${formatBytes(kind.memory_bytes)} memory`),
+      ),
+      element(
+        "span",
+        { class: "choice-price number" },
+        formatMoney(kind.price_per_hour),
+        element("span", { class: "faint" }, t(" / 卡 / 小时", " / device / hour")),
+      ),
       free,
     );
   }
@@ -139,15 +159,33 @@ export class ResourcePicker {
     });
     const { kind } = this;
     const wait = kind?.queue_seconds ?? tier.queue_seconds;
-    const price = kind ? { currency: kind.price_per_hour.currency, amount: String(Number(kind.price_per_hour.amount) * tier.discount) } : null;
+    const price = kind
+      ? { currency: kind.price_per_hour.currency, amount: String(Number(kind.price_per_hour.amount) * tier.discount) }
+      : null;
     return element(
       "label",
       { class: "choice-card" },
       radio,
-      element("span", { class: "choice-title" }, element("strong", {}, tier.names?.[language] ?? tier.name), element("span", { class: "badge info" }, describeDiscount(tier.discount))),
+      element(
+        "span",
+        { class: "choice-title" },
+        element("strong", {}, tier.names?.[language] ?? tier.name),
+        element("span", { class: "badge info" }, describeDiscount(tier.discount)),
+      ),
       element("span", { class: "soft" }, describeTier(tier)),
-      element("span", { class: "choice-price number" }, formatMoney(price), element("span", { class: "faint" }, t(" / 卡 / 小时", " / device / hour"))),
-      element("span", { class: "faint" }, wait > 0 ? t(`预计排队 ${formatDuration(wait)}`, `queue about ${formatDuration(wait)}`) : t("无需排队", "no queue")),
+      element(
+        "span",
+        { class: "choice-price number" },
+        formatMoney(price),
+        element("span", { class: "faint" }, t(" / 卡 / 小时", " / device / hour")),
+      ),
+      element(
+        "span",
+        { class: "faint" },
+        wait > 0
+          ? t(`预计排队 ${formatDuration(wait)}`, `queue about ${formatDuration(wait)}`)
+          : t("无需排队", "no queue"),
+      ),
     );
   }
 }
@@ -158,7 +196,11 @@ function describeDiscount(share: number): string {
 }
 
 function describeTier(tier: TierOffer): string {
-  if (tier.preemptible) return t("折扣最大；资源不足时会暂停，空闲后从检查点继续。", "Cheapest; pauses when devices are short and goes on from its checkpoint.");
+  if (tier.preemptible)
+    return t(
+      "折扣最大；资源不足时会暂停，空闲后从检查点继续。",
+      "Cheapest; pauses when devices are short and goes on from its checkpoint.",
+    );
   if (tier.id === "express") return t("优先使用资源，尽快开始。", "First in line, starts soonest.");
   return t("资源紧张时排队，价格更低。", "Waits when devices are short, for a lower price.");
 }

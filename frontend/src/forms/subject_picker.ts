@@ -62,8 +62,13 @@ export class SubjectPicker {
   }
 
   private drawOptions(chosen: string): void {
-    const options = [...this.jobs.values()].map((job) => element("option", { value: job.id }, `${job.name}（${describeJob(job)}）`));
-    this.select.replaceChildren(element("option", { value: UNTOUCHED }, t("原始模型（未微调）", "The untouched model")), ...options);
+    const options = [...this.jobs.values()].map((job) =>
+      element("option", { value: job.id }, `${job.name}（${describeJob(job)}）`),
+    );
+    this.select.replaceChildren(
+      element("option", { value: UNTOUCHED }, t("原始模型（未微调）", "The untouched model")),
+      ...options,
+    );
     this.select.value = chosen;
   }
 

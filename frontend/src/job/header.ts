@@ -50,7 +50,9 @@ export class JobHeader {
     const place = get("[data-job-elapsed]");
     if (started_at) {
       const seconds = formatDuration(secondsBetween(started_at, finished_at));
-      place.textContent = isFinished(this.job) ? t(`运行了 ${seconds}`, `ran for ${seconds}`) : t(`已运行 ${seconds}`, `running for ${seconds}`);
+      place.textContent = isFinished(this.job)
+        ? t(`运行了 ${seconds}`, `ran for ${seconds}`)
+        : t(`已运行 ${seconds}`, `running for ${seconds}`);
     } else if (!isFinished(this.job)) {
       const seconds = formatDuration(secondsBetween(created_at, null));
       place.textContent = t(`已等待 ${seconds}`, `waiting for ${seconds}`);
@@ -66,7 +68,8 @@ export class JobHeader {
     const bar = get<HTMLProgressElement>("[data-progress-bar]");
     get("[data-progress]").hidden = isFinished(job) && job.status !== "succeeded" && progress.step === 0;
     // Without a total there is nothing to fill: the bar then only says that something goes on.
-    const isUnmeasured = job.status === "running" && (!progress.total_steps || progress.phase !== "training") && progress.step === 0;
+    const isUnmeasured =
+      job.status === "running" && (!progress.total_steps || progress.phase !== "training") && progress.step === 0;
     if (isUnmeasured) bar.removeAttribute("value");
     else bar.value = progress.fraction;
     bar.dataset["status"] = job.status;
@@ -106,9 +109,13 @@ export class JobHeader {
   private drawActions(job: Job): void {
     const finished = isFinished(job);
     const isTrain = job.kind === "train";
-    const hasResult = isTrain && (job.status === "succeeded" || (job.status === "cancelled" && job.started_at !== null));
+    const hasResult =
+      isTrain && (job.status === "succeeded" || (job.status === "cancelled" && job.started_at !== null));
     this.showAction("stop", !finished && job.stop_requested_at === null);
-    this.showAction("resume", isTrain && (job.status === "failed" || job.status === "cancelled") && job.started_at !== null);
+    this.showAction(
+      "resume",
+      isTrain && (job.status === "failed" || job.status === "cancelled") && job.started_at !== null,
+    );
     this.showAction("evaluate", hasResult);
     this.showAction("compare", job.status === "succeeded");
     this.showAction("delete", finished);
@@ -136,7 +143,10 @@ export class JobHeader {
       title: t("停止这个任务？", "Stop this job?"),
       text: waits
         ? t("任务尚未开始运行，将立即取消。", "It has not started yet and is cancelled at once.")
-        : t("已训练的部分会保存为检查点，之后可以从那里继续。", "What is trained so far is saved as a checkpoint; the job can go on from there later."),
+        : t(
+            "已训练的部分会保存为检查点，之后可以从那里继续。",
+            "What is trained so far is saved as a checkpoint; the job can go on from there later.",
+          ),
       confirm: t("停止", "Stop"),
       dangerous: true,
     });
@@ -184,7 +194,9 @@ export class JobHeader {
     this.nameForm.addEventListener("submit", async (event) => {
       event.preventDefault();
       try {
-        this.onChange(await call<Job>("PATCH", `/jobs/${this.job.id}`, { body: { name: this.nameInput.value.trim() } }));
+        this.onChange(
+          await call<Job>("PATCH", `/jobs/${this.job.id}`, { body: { name: this.nameInput.value.trim() } }),
+        );
         this.showRename(false);
       } catch (error) {
         notifyError(error);

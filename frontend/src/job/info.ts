@@ -1,10 +1,19 @@
 /** The overview of a job: what was asked for, the estimate beside what it took, its files and its moves. */
 import { type Page, call } from "../api";
 import { element, get, replaceChildrenIfChanged } from "../dom";
-import { type Estimate, formatBytesRange, formatDurationRange, formatMoneyRange, listDurationParts, nameBasis, readEstimate } from "../estimate";
+import {
+  type Estimate,
+  formatBytesRange,
+  formatDurationRange,
+  formatMoneyRange,
+  listDurationParts,
+  nameBasis,
+  readEstimate,
+} from "../estimate";
 import { formatBytes, formatDuration, formatMoney, formatNumber, formatTime, secondsBetween } from "../format";
 import { type Job, type JobStatus, isFinished, nameKind, nameStatus, nameTier } from "../jobs";
 import { t } from "../language";
+import { type Artifact, drawArtifacts } from "./files";
 
 interface JobEvent {
   at: string;
@@ -12,12 +21,6 @@ interface JobEvent {
   new: JobStatus;
   reason: string | null;
   attempt: number;
-}
-
-interface Artifact {
-  name: string;
-  size_bytes: number;
-  url: string;
 }
 
 /** What was measured, as the supervisor's final report gives it. */
@@ -86,7 +89,9 @@ function drawFacts(job: Job): void {
     [t("第几次运行", "Attempt"), String(job.attempt)],
     [t("费用", "Cost"), formatMoney(job.cost)],
   ];
-  const key = JSON.stringify(rows.map(([label, value]) => [label, typeof value === "string" ? value : value.textContent]));
+  const key = JSON.stringify(
+    rows.map(([label, value]) => [label, typeof value === "string" ? value : value.textContent]),
+  );
   replaceChildrenIfChanged(get("[data-facts]"), key, () =>
     rows.flatMap(([label, value]) => [element("dt", {}, label), element("dd", {}, value)]),
   );
@@ -102,7 +107,13 @@ function describeSubject(job: Job): [string, Node | string][] {
   const { adapter } = job.spec;
   if (!adapter) return [[t("评估对象", "Evaluated"), t("原始模型（未微调）", "the untouched model")]];
   const [trainJob = "", checkpoint] = adapter.split(":");
-  const link = element("a", { href: `/jobs/${trainJob}` }, t("微调任务", "fine-tune job"), " ", element("code", {}, trainJob));
+  const link = element(
+    "a",
+    { href: `/jobs/${trainJob}` },
+    t("微调任务", "fine-tune job"),
+    " ",
+    element("code", {}, trainJob),
+  );
   return [[t("评估对象", "Evaluated"), checkpoint ? element("span", {}, link, ` · ${checkpoint}`) : link]];
 }
 
@@ -135,12 +146,28 @@ function drawEstimate(job: Job): void {
     element(
       "table",
       { class: "table compact" },
-      element("thead", {}, element("tr", {}, element("th"), element("th", { class: "number" }, t("预估", "Estimated")), element("th", { class: "number" }, t("实际", "Actual")))),
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          element("th"),
+          element("th", { class: "number" }, t("预估", "Estimated")),
+          element("th", { class: "number" }, t("实际", "Actual")),
+        ),
+      ),
       element(
         "tbody",
         {},
         ...rows.map(([label, guess, actual, isPart]) =>
-          element("tr", { class: isPart ? "part" : null }, element("td", {}, label), element("td", { class: "number" }, guess), element("td", { class: "number" }, actual)),
+          element(
+            "tr",
+            { class: isPart ? "part" : null },
+            element("td", {}, label),
+            element("td", { class: "number" }, guess),
+            element("td", { class: "number" }, actual),
+          ),
         ),
       ),
     ),
@@ -159,66 +186,48 @@ function listComparedRows(job: Job, estimate: Estimate, actual: Actual): Compare
   });
   const finished = isFinished(job);
   return [
-    [t("运行时长", "Run time"), formatDurationRange(estimate.duration_seconds), formatDuration(actual.duration_seconds ?? null), false],
+    [
+      t("运行时长", "Run time"),
+      formatDurationRange(estimate.duration_seconds),
+      formatDuration(actual.duration_seconds ?? null),
+      false,
+    ],
     ...parts.filter(([, guess, measured]) => guess !== "–" || measured !== "–"),
-    [t("内存峰值（每卡）", "Peak memory, each device"), formatBytesRange(estimate.memory_bytes), formatBytes(actual.peak_memory_bytes ?? null), false],
-    [t("费用", "Cost"), formatMoneyRange(estimate.cost), finished || Number(job.cost.amount) > 0 ? formatMoney(job.cost) : "–", false],
-    [t("步数", "Steps"), estimate.steps === null ? "–" : formatNumber(estimate.steps), job.progress.step ? formatNumber(job.progress.step) : "–", false],
+    [
+      t("内存峰值（每卡）", "Peak memory, each device"),
+      formatBytesRange(estimate.memory_bytes),
+      formatBytes(actual.peak_memory_bytes ?? null),
+      false,
+    ],
+    [
+      t("费用", "Cost"),
+      formatMoneyRange(estimate.cost),
+      finished || Number(job.cost.amount) > 0 ? formatMoney(job.cost) : "–",
+      false,
+    ],
+    [
+      t("步数", "Steps"),
+      estimate.steps === null ? "–" : formatNumber(estimate.steps),
+      job.progress.step ? formatNumber(job.progress.step) : "–",
+      false,
+    ],
   ];
-}
-
-// -- files -------------------------------------------------------------------------------------------------
-
-function drawArtifacts(job: Job, artifacts: Artifact[]): void {
-  const place = get("[data-artifacts]");
-  const total = artifacts.reduce((sum, file) => sum + file.size_bytes, 0);
-  get("[data-artifact-count]").textContent = artifacts.length
-    ? t(`${artifacts.length} 个文件，共 ${formatBytes(total)}`, `${artifacts.length} files, ${formatBytes(total)}`)
-    : "";
-  if (!artifacts.length) {
-    const text = isFinished(job)
-      ? t("这个任务没有留下文件。", "This job left no files.")
-      : t("任务结束后，模型与结果文件会出现在这里。", "The model and result files appear here when the job ends.");
-    place.replaceChildren(element("p", { class: "soft" }, text));
-    return;
-  }
-  const groups = new Map<string, Artifact[]>();
-  for (const file of artifacts) {
-    const slash = file.name.lastIndexOf("/");
-    const folder = slash < 0 ? "" : file.name.slice(0, slash);
-    groups.set(folder, [...(groups.get(folder) ?? []), file]);
-  }
-  const folders = [...groups.keys()].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
-  place.replaceChildren(...folders.map((folder) => buildFolder(folder, groups.get(folder)!)));
-}
-
-function buildFolder(folder: string, files: Artifact[]): HTMLElement {
-  const rows = files.map((file) =>
-    element(
-      "li",
-      {},
-      element("a", { href: file.url, download: "" }, file.name.slice(folder ? folder.length + 1 : 0)),
-      element("span", { class: "faint number" }, formatBytes(file.size_bytes)),
-    ),
-  );
-  const list = element("ul", { class: "files" }, ...rows);
-  if (!folder) return list;
-  const size = formatBytes(files.reduce((sum, file) => sum + file.size_bytes, 0));
-  return element("details", { class: "folder" }, element("summary", {}, element("span", {}, `${folder}/`), element("span", { class: "faint number" }, size)), list);
 }
 
 // -- moves -------------------------------------------------------------------------------------------------
 
 function drawEvents(events: JobEvent[]): void {
-  const items = [...events].reverse().map((event) =>
-    element(
-      "li",
-      { class: event.new },
-      element("strong", {}, nameStatus(event.new)),
-      element("span", { class: "soft" }, describeReason(event)),
-      element("time", { datetime: event.at, class: "faint number" }, formatTime(event.at)),
-    ),
-  );
+  const items = [...events]
+    .reverse()
+    .map((event) =>
+      element(
+        "li",
+        { class: event.new },
+        element("strong", {}, nameStatus(event.new)),
+        element("span", { class: "soft" }, describeReason(event)),
+        element("time", { datetime: event.at, class: "faint number" }, formatTime(event.at)),
+      ),
+    );
   get("[data-events]").replaceChildren(...items);
 }
 

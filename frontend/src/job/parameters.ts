@@ -34,7 +34,11 @@ export class JobParameters {
   private async load(): Promise<void> {
     const job = this.job();
     const { spec } = job;
-    const query = new URLSearchParams({ kind: job.kind, finetuning_type: spec.finetuning_type ?? "lora", gpu_kind: spec.resources.gpu_kind ?? "cpu" });
+    const query = new URLSearchParams({
+      kind: job.kind,
+      finetuning_type: spec.finetuning_type ?? "lora",
+      gpu_kind: spec.resources.gpu_kind ?? "cpu",
+    });
     const [yaml, defaults, known] = await Promise.all([
       callText("GET", `/jobs/${job.id}/config`),
       call<{ args: Record<string, unknown> }>("GET", `/defaults?${query}`),
@@ -63,7 +67,9 @@ function buildTable(args: Record<string, unknown>, defaults: Record<string, unkn
   const isChanged = (name: string): boolean => !isSameValue(args[name], getUsual(name));
   // What was changed first; within that, the order of the forms.
   const order = [...byName.keys()];
-  const names = Object.keys(args).sort((a, b) => Number(isChanged(b)) - Number(isChanged(a)) || order.indexOf(a) - order.indexOf(b));
+  const names = Object.keys(args).sort(
+    (a, b) => Number(isChanged(b)) - Number(isChanged(a)) || order.indexOf(a) - order.indexOf(b),
+  );
   const rows = names.map((name) => {
     const usual = getUsual(name);
     const changed = isChanged(name);
@@ -71,8 +77,18 @@ function buildTable(args: Record<string, unknown>, defaults: Record<string, unkn
     return element(
       "tr",
       { class: changed ? "changed" : "unchanged" },
-      element("td", {}, label === name ? null : element("div", {}, label), element("code", { class: "field-name" }, name)),
-      element("td", { class: "value" }, formatArgument(args[name]), changed ? element("span", { class: "badge info" }, t("已修改", "changed")) : null),
+      element(
+        "td",
+        {},
+        label === name ? null : element("div", {}, label),
+        element("code", { class: "field-name" }, name),
+      ),
+      element(
+        "td",
+        { class: "value" },
+        formatArgument(args[name]),
+        changed ? element("span", { class: "badge info" }, t("已修改", "changed")) : null,
+      ),
       element("td", { class: "faint value" }, formatArgument(usual)),
     );
   });
@@ -84,7 +100,17 @@ function buildTable(args: Record<string, unknown>, defaults: Record<string, unkn
     "table",
     { class: "table compact" },
     element("caption", { class: "faint" }, note),
-    element("thead", {}, element("tr", {}, element("th", {}, t("参数", "Setting")), element("th", {}, t("取值", "Value")), element("th", {}, t("默认值", "Default")))),
+    element(
+      "thead",
+      {},
+      element(
+        "tr",
+        {},
+        element("th", {}, t("参数", "Setting")),
+        element("th", {}, t("取值", "Value")),
+        element("th", {}, t("默认值", "Default")),
+      ),
+    ),
     element("tbody", {}, ...rows),
   );
 }

@@ -1,6 +1,14 @@
 /** What a job found: all figures of a fine-tuning, or the metrics and answers of an evaluation. */
 import { call } from "../api";
-import { type ComparedRow, buildAnswer, buildPager, buildPictures, buildRange, nameMetric, sortMetrics } from "../comparison/answers";
+import {
+  type ComparedRow,
+  buildAnswer,
+  buildPager,
+  buildPictures,
+  buildRange,
+  nameMetric,
+  sortMetrics,
+} from "../comparison/answers";
 import { element, get } from "../dom";
 import { formatBytes, formatDuration, formatNumber, formatPercent } from "../format";
 import { type Job, isFinished } from "../jobs";
@@ -64,9 +72,20 @@ export class JobResults {
       return;
     }
     const rows = names.map((name) =>
-      element("tr", {}, element("td", {}, nameResult(name), " ", element("code", { class: "field-name" }, name)), element("td", { class: "number" }, formatResult(name, results[name]))),
+      element(
+        "tr",
+        {},
+        element("td", {}, nameResult(name), " ", element("code", { class: "field-name" }, name)),
+        element("td", { class: "number" }, formatResult(name, results[name])),
+      ),
     );
-    this.place.replaceChildren(element("div", { class: "card" }, element("table", { class: "table compact results-table" }, element("tbody", {}, ...rows))));
+    this.place.replaceChildren(
+      element(
+        "div",
+        { class: "card" },
+        element("table", { class: "table compact results-table" }, element("tbody", {}, ...rows)),
+      ),
+    );
   }
 
   // -- evaluation --------------------------------------------------------------------------------------------
@@ -80,8 +99,14 @@ export class JobResults {
     }
     const { total, exact } = summary.answers;
     const cards = [
-      buildMetricCard(t("完全正确", "Exactly right"), formatPercent(exact / total, 1), t(`${exact} / ${total} 条`, `${exact} of ${total} rows`)),
-      ...sortMetrics(summary.metrics).map((name) => buildMetricCard(nameMetric(name), formatMetricValue(name, summary.metrics[name]!), name)),
+      buildMetricCard(
+        t("完全正确", "Exactly right"),
+        formatPercent(exact / total, 1),
+        t(`${exact} / ${total} 条`, `${exact} of ${total} rows`),
+      ),
+      ...sortMetrics(summary.metrics).map((name) =>
+        buildMetricCard(nameMetric(name), formatMetricValue(name, summary.metrics[name]!), name),
+      ),
     ];
     const table = element("div", { class: "card" });
     this.place.replaceChildren(element("div", { class: "metric-cards" }, ...cards), table);
@@ -102,7 +127,12 @@ export class JobResults {
         element(
           "div",
           { class: "answer-texts" },
-          element("p", { class: "question" }, element("span", { class: "faint number" }, `#${row.index + 1} `), row.prompt),
+          element(
+            "p",
+            { class: "question" },
+            element("span", { class: "faint number" }, `#${row.index + 1} `),
+            row.prompt,
+          ),
           buildAnswer(t("标准答案", "Label"), row.label),
           buildAnswer(t("模型回答", "Answer"), row.predictions[0] ?? null, row.label),
         ),
@@ -110,7 +140,12 @@ export class JobResults {
     });
     const total = found.jobs[0]!.answers.total;
     table.replaceChildren(
-      element("div", { class: "card-head" }, element("h2", {}, t("预测结果", "Predictions")), buildRange(this.offset, rows.length, total)),
+      element(
+        "div",
+        { class: "card-head" },
+        element("h2", {}, t("预测结果", "Predictions")),
+        buildRange(this.offset, rows.length, total),
+      ),
       ...rows,
       buildPager(this.offset, found.has_more, ROWS, (offset) => void this.turn(job, table, offset)),
     );
@@ -128,7 +163,13 @@ export class JobResults {
 }
 
 function buildMetricCard(title: string, value: string, note: string): HTMLElement {
-  return element("div", { class: "metric-card" }, element("span", { class: "soft" }, title), element("strong", { class: "number" }, value), element("span", { class: "faint" }, note));
+  return element(
+    "div",
+    { class: "metric-card" },
+    element("span", { class: "soft" }, title),
+    element("strong", { class: "number" }, value),
+    element("span", { class: "faint" }, note),
+  );
 }
 
 function formatMetricValue(name: string, value: number): string {

@@ -75,10 +75,18 @@ export class JobTracking {
 
   private describeTracking(mode: Job["tracking"]["mode"], url: string | null): string {
     if (mode === "off") return t("这个任务没有使用 SwanLab 跟踪。", "This job is not tracked by SwanLab.");
-    if (url === null) return t("任务开始训练后，可在 SwanLab 中跟踪。", "Once training starts, it can be followed in SwanLab.");
+    if (url === null)
+      return t("任务开始训练后，可在 SwanLab 中跟踪。", "Once training starts, it can be followed in SwanLab.");
     if (mode === "cloud") return t("请进入 SwanLab 进行训练跟踪。", "Follow this run in SwanLab.");
-    if (mode === "offline") return t("SwanLab 暂时连不上，记录已保存在本机。", "SwanLab could not be reached; the records are kept on this platform.");
-    return t("SwanLab 在本机记录了这次训练，无需联网即可查看。", "SwanLab recorded this run here; its dashboard needs no internet.");
+    if (mode === "offline")
+      return t(
+        "SwanLab 暂时连不上，记录已保存在本机。",
+        "SwanLab could not be reached; the records are kept on this platform.",
+      );
+    return t(
+      "SwanLab 在本机记录了这次训练，无需联网即可查看。",
+      "SwanLab recorded this run here; its dashboard needs no internet.",
+    );
   }
 
   // -- charts of points --------------------------------------------------------------------------------------
@@ -93,11 +101,21 @@ export class JobTracking {
     this.drawLoss(points);
     this.drawMetric(points, "learning_rate", "--chart-3");
     this.drawMetric(points, "grad_norm", "--chart-4");
-    this.drawMetric(points, "tokens_per_second", "--chart-2", (value) => formatNumber(value, 0), t("词元/秒", "tokens/s"));
+    this.drawMetric(
+      points,
+      "tokens_per_second",
+      "--chart-2",
+      (value) => formatNumber(value, 0),
+      t("词元/秒", "tokens/s"),
+    );
   }
 
   private drawLoss(points: PointStore): void {
-    const [steps, losses, evalLosses] = points.buildSeries(["loss", "eval_loss"]) as [number[], (number | null)[], (number | null)[]];
+    const [steps, losses, evalLosses] = points.buildSeries(["loss", "eval_loss"]) as [
+      number[],
+      (number | null)[],
+      (number | null)[],
+    ];
     if (!steps.length) return;
     if (!this.smoothingChosen) this.smoothing.value = steps.length >= SMOOTH_FROM ? "0.6" : "0";
     const weight = Number(this.smoothing.value);
@@ -113,10 +131,18 @@ export class JobTracking {
     chart.setData([steps, losses, weight > 0 ? smooth(losses, weight) : losses, evalLosses]);
     chart.setOpacity(0, weight > 0 ? 0.35 : 1);
     chart.showLine(1, weight > 0);
-    chart.showLine(2, evalLosses.some((value) => value !== null));
+    chart.showLine(
+      2,
+      evalLosses.some((value) => value !== null),
+    );
     const last = points.findLast("loss");
     const lastEval = points.findLast("eval_loss");
-    this.setLast("loss", [last ? formatFigure(last.loss!) : "", lastEval ? `eval ${formatFigure(lastEval.eval_loss!)}` : ""].filter(Boolean).join(" · "));
+    this.setLast(
+      "loss",
+      [last ? formatFigure(last.loss!) : "", lastEval ? `eval ${formatFigure(lastEval.eval_loss!)}` : ""]
+        .filter(Boolean)
+        .join(" · "),
+    );
   }
 
   private drawMetric(points: PointStore, name: MetricName, colour: string, format = formatFigure, unit = ""): void {
@@ -146,11 +172,15 @@ export class JobTracking {
     get("[data-charts-empty]").hidden = !empty;
     get("[data-charts]").hidden = empty;
     if (!empty || !this.job) return;
-    const text = this.job.kind === "evaluate"
-      ? t("评估任务没有训练曲线；结果见“结果”页签。", "An evaluation has no curves; its figures are under Results.")
-      : isFinished(this.job)
-        ? t("这个任务没有留下任何指标。", "This job left no metrics.")
-        : t("训练开始并记录第一个指标后，曲线会出现在这里。", "The curves appear here with the first metric of the training.");
+    const text =
+      this.job.kind === "evaluate"
+        ? t("评估任务没有训练曲线；结果见“结果”页签。", "An evaluation has no curves; its figures are under Results.")
+        : isFinished(this.job)
+          ? t("这个任务没有留下任何指标。", "This job left no metrics.")
+          : t(
+              "训练开始并记录第一个指标后，曲线会出现在这里。",
+              "The curves appear here with the first metric of the training.",
+            );
     get("[data-charts-empty-text]").textContent = text;
   }
 
@@ -160,8 +190,15 @@ export class JobTracking {
     if (!this.job) return;
     try {
       const { points } = await call<{ points: DeviceSample[] }>("GET", `/jobs/${this.job.id}/metrics/gpu`);
-      this.drawDevices("utilization", points, (sample) => sample.utilization, { formatValue: (value) => `${formatNumber(value, 0)}%`, range: [0, 100] });
-      this.drawDevices("memory", points, (sample) => sample.memory_used_bytes, { formatValue: formatBytes, steps: BYTE_STEPS, range: [0, null] });
+      this.drawDevices("utilization", points, (sample) => sample.utilization, {
+        formatValue: (value) => `${formatNumber(value, 0)}%`,
+        range: [0, 100],
+      });
+      this.drawDevices("memory", points, (sample) => sample.memory_used_bytes, {
+        formatValue: formatBytes,
+        steps: BYTE_STEPS,
+        range: [0, null],
+      });
       this.drawEmpty();
     } catch (error) {
       // The next look comes in a few seconds.
@@ -169,7 +206,12 @@ export class JobTracking {
     }
   }
 
-  private drawDevices(name: string, samples: DeviceSample[], read: (sample: DeviceSample) => number | null, setup: Required<Pick<ChartSetup, "formatValue">> & Partial<ChartSetup>): void {
+  private drawDevices(
+    name: string,
+    samples: DeviceSample[],
+    read: (sample: DeviceSample) => number | null,
+    setup: Required<Pick<ChartSetup, "formatValue">> & Partial<ChartSetup>,
+  ): void {
     const measured = samples.filter((sample) => read(sample) !== null);
     if (!measured.length || !this.visible) return;
     const devices = [...new Set(measured.map((sample) => sample.device))];
@@ -181,9 +223,17 @@ export class JobTracking {
     const drawn = `${name}:${devices.join()}`;
     if (this.devices && !this.devices.includes(drawn)) this.dropChart(name);
     this.devices += drawn;
-    const lines = devices.map((device, index) => ({ label: shortenDevice(device, index), colour: COLOURS[index % COLOURS.length]! }));
-    this.getChart(name, { ...setup, lines, x: "time" }).setData([times.map((at) => new Date(at).getTime() / 1000), ...columns]);
-    const newest = columns.map((column) => column.findLast((value) => value !== null) ?? null).filter((value) => value !== null);
+    const lines = devices.map((device, index) => ({
+      label: shortenDevice(device, index),
+      colour: COLOURS[index % COLOURS.length]!,
+    }));
+    this.getChart(name, { ...setup, lines, x: "time" }).setData([
+      times.map((at) => new Date(at).getTime() / 1000),
+      ...columns,
+    ]);
+    const newest = columns
+      .map((column) => column.findLast((value) => value !== null) ?? null)
+      .filter((value) => value !== null);
     this.setLast(name, newest.map(setup.formatValue).join(" · "));
   }
 

@@ -38,7 +38,10 @@ export class Chart {
   private readonly plot: uPlot;
   private readonly height: number;
 
-  constructor(host: HTMLElement, private readonly setup: ChartSetup) {
+  constructor(
+    host: HTMLElement,
+    private readonly setup: ChartSetup,
+  ) {
     this.height = setup.height ?? 220;
     const empty = [[], ...setup.lines.map(() => [])] as unknown as uPlot.AlignedData;
     this.plot = new uPlot(this.buildOptions(host), empty, host);
@@ -68,25 +71,51 @@ export class Chart {
 
   private buildOptions(host: HTMLElement): uPlot.Options {
     const format = this.setup.formatValue ?? formatFigure;
-    const axis = { stroke: readColour("--chart-axis"), font: FONT, grid: { stroke: readColour("--chart-grid"), width: 1 }, ticks: { show: false } };
+    const axis = {
+      stroke: readColour("--chart-axis"),
+      font: FONT,
+      grid: { stroke: readColour("--chart-grid"), width: 1 },
+      ticks: { show: false },
+    };
     return {
       width: Math.max(200, Math.floor(host.clientWidth)),
       height: this.height,
       padding: [10, 12, 0, 0],
       scales: {
         x: { time: this.setup.x === "time", range: widenPoint },
-        y: this.setup.range ? { range: (_, __, most) => [this.setup.range![0], this.setup.range![1] ?? 1.1 * (most ?? 1)] } : {},
+        y: this.setup.range
+          ? { range: (_, __, most) => [this.setup.range![0], this.setup.range![1] ?? 1.1 * (most ?? 1)] }
+          : {},
       },
       axes: [
-        { ...axis, size: 28, gap: 6, ...(this.setup.x === "time" ? { space: 84, values: (_: uPlot, ticks: number[]) => ticks.map(formatClock) } : {}) },
-        { ...axis, size: 58, gap: 6, values: (_, ticks) => ticks.map(format), ...(this.setup.steps ? { incrs: this.setup.steps } : {}) },
+        {
+          ...axis,
+          size: 28,
+          gap: 6,
+          ...(this.setup.x === "time"
+            ? { space: 84, values: (_: uPlot, ticks: number[]) => ticks.map(formatClock) }
+            : {}),
+        },
+        {
+          ...axis,
+          size: 58,
+          gap: 6,
+          values: (_, ticks) => ticks.map(format),
+          ...(this.setup.steps ? { incrs: this.setup.steps } : {}),
+        },
       ],
       cursor: { drag: { x: true, y: false }, points: { size: 7 } },
       legend: { live: true },
       series: [
         this.setup.x === "step"
-          ? { label: t("步", "step"), value: (plot, step, _, index) => String(index === null ? (plot.data[0].at(-1) ?? "–") : step) }
-          : { label: t("时间", "time"), value: (plot, time, _, index) => formatClock(index === null ? (plot.data[0].at(-1) ?? null) : time) },
+          ? {
+              label: t("步", "step"),
+              value: (plot, step, _, index) => String(index === null ? (plot.data[0].at(-1) ?? "–") : step),
+            }
+          : {
+              label: t("时间", "time"),
+              value: (plot, time, _, index) => formatClock(index === null ? (plot.data[0].at(-1) ?? null) : time),
+            },
         ...this.setup.lines.map((line) => this.buildSeries(line, format)),
       ],
     };

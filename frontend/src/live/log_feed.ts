@@ -67,7 +67,7 @@ export class LogFeed {
   /** The whole log, as a file to keep. */
   async download(): Promise<Blob> {
     const pieces: Uint8Array<ArrayBuffer>[] = [];
-    for (let offset = 0; ; ) {
+    for (let offset = 0; ;) {
       const found = await this.fetchPiece(offset, LARGEST_PIECE);
       if (found.next === offset) break;
       pieces.push(found.bytes);

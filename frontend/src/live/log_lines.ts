@@ -108,7 +108,8 @@ export function cutToLine(bytes: Uint8Array, offset: number): { text: string; st
 
 /** How loud a line is: LLaMA-Factory, transformers and Python say it in these ways. */
 export function findLevel(line: string): "error" | "warning" | "" {
-  if (/^(Traceback|[A-Za-z_.]*(Error|Exception|Interrupt)\b)|\[ERROR\b|\bERROR\b|out of memory/.test(line)) return "error";
+  if (/^(Traceback|[A-Za-z_.]*(Error|Exception|Interrupt)\b)|\[ERROR\b|\bERROR\b|out of memory/.test(line))
+    return "error";
   if (/\[WARNING\b|\bWARNING\b|Warning:/.test(line)) return "warning";
   return "";
 }

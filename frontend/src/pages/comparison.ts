@@ -39,7 +39,9 @@ async function open(): Promise<void> {
   get("[data-loading]").hidden = true;
   get("[data-comparison]").hidden = false;
   const isEvaluation = found.rows !== undefined;
-  get("[data-summary-title]").textContent = isEvaluation ? t("指标", "Metrics") : t("结果与不同的参数", "Results and differing settings");
+  get("[data-summary-title]").textContent = isEvaluation
+    ? t("指标", "Metrics")
+    : t("结果与不同的参数", "Results and differing settings");
   get("[data-summary]").replaceChildren(buildSummary(found.jobs, known, removeJob));
   get("[data-rows-card]").hidden = !isEvaluation;
   get("[data-curves-card]").hidden = isEvaluation;
@@ -52,7 +54,12 @@ async function open(): Promise<void> {
 }
 
 function fetchComparison(): Promise<Comparison> {
-  const query = new URLSearchParams({ jobs: ids.join(","), rows: getRowChoice(), offset: String(offset), limit: String(ROWS) });
+  const query = new URLSearchParams({
+    jobs: ids.join(","),
+    rows: getRowChoice(),
+    offset: String(offset),
+    limit: String(ROWS),
+  });
   return call<Comparison>("GET", `/compare?${query}`);
 }
 
@@ -92,15 +99,23 @@ function drawRows(found: Comparison): void {
   get("[data-choices]").hidden = found.jobs.length < 2;
   const place = get("[data-rows]");
   if (!rows.length) {
-    const text = getRowChoice() === "all" ? t("这些评估没有留下回答。", "These evaluations left no answers.") : t("没有这样的行。", "There is no such row.");
+    const text =
+      getRowChoice() === "all"
+        ? t("这些评估没有留下回答。", "These evaluations left no answers.")
+        : t("没有这样的行。", "There is no such row.");
     place.replaceChildren(element("div", { class: "empty" }, element("p", {}, text)));
     return;
   }
-  place.replaceChildren(...rows.map((row) => buildRow(row, found.jobs)), buildPager(offset, found.has_more ?? false, ROWS, (next) => void turn(next)));
+  place.replaceChildren(
+    ...rows.map((row) => buildRow(row, found.jobs)),
+    buildPager(offset, found.has_more ?? false, ROWS, (next) => void turn(next)),
+  );
 }
 
 function buildRow(row: ComparedRow, jobs: ComparedJob[]): HTMLElement {
-  const answers = jobs.map((job, place) => buildAnswer(`${describeSubject(job)} · ${job.name}`, row.predictions[place] ?? null, row.label));
+  const answers = jobs.map((job, place) =>
+    buildAnswer(`${describeSubject(job)} · ${job.name}`, row.predictions[place] ?? null, row.label),
+  );
   return element(
     "article",
     { class: `answer-row ${row.images.length ? "" : "no-picture"}` },
@@ -149,7 +164,11 @@ function drawCurves(found: Comparison): void {
 function getCurveChart(name: string, jobs: ComparedJob[], figure: HTMLElement): Chart {
   let chart = charts.get(name);
   if (!chart) {
-    const lines = jobs.map((job, place) => ({ label: job.name, colour: `--chart-${place + 1}`, showPoints: name === "eval_loss" }));
+    const lines = jobs.map((job, place) => ({
+      label: job.name,
+      colour: `--chart-${place + 1}`,
+      showPoints: name === "eval_loss",
+    }));
     chart = new Chart(get(".chart-place", figure), { lines, x: "step", height: 300 });
     charts.set(name, chart);
   }
@@ -158,7 +177,8 @@ function getCurveChart(name: string, jobs: ComparedJob[], figure: HTMLElement): 
 
 // -- opening -----------------------------------------------------------------------------------------------
 
-for (const radio of document.querySelectorAll('input[name="rows"]')) radio.addEventListener("change", () => void turn(0));
+for (const radio of document.querySelectorAll('input[name="rows"]'))
+  radio.addEventListener("change", () => void turn(0));
 for (const button of document.querySelectorAll<HTMLElement>("[data-pick]")) {
   button.addEventListener("click", () => void addJobs(button.dataset["pick"] as JobKind, undefined));
 }

@@ -15,7 +15,12 @@ const modelSelect = get<HTMLSelectElement>("#model");
 const withUntouched = get<HTMLInputElement>("#with-untouched");
 
 const section = new ArgumentSection("evaluate", () => changed());
-const resources = new ResourcePicker(get("[data-gpu-kinds]"), get("[data-gpu-count]"), get("[data-tiers]"), () => void contextChanged());
+const resources = new ResourcePicker(
+  get("[data-gpu-kinds]"),
+  get("[data-gpu-count]"),
+  get("[data-tiers]"),
+  () => void contextChanged(),
+);
 const models = new ModelPicker(modelSelect, get("[data-model-details]"), () => {
   datasets.setModel(models.model);
   changed();
@@ -26,7 +31,11 @@ const form = new JobForm(get("#evaluate-form"), { buildBodies, describeResources
 
 function buildBodies(): JobBody[] | string {
   if (!models.model) return t("请选择要评估的模型。", "Choose a model to evaluate.");
-  if (!datasets.ids.length) return t("选择评估数据后，这里会显示预估的时长、费用与内存。", "Choose evaluation data to see the time, cost and memory it would take.");
+  if (!datasets.ids.length)
+    return t(
+      "选择评估数据后，这里会显示预估的时长、费用与内存。",
+      "Choose evaluation data to see the time, cost and memory it would take.",
+    );
   const { adapter } = subject;
   const name = nameInput.value.trim();
   const body = {
@@ -75,7 +84,10 @@ async function subjectChanged(): Promise<void> {
   modelSelect.disabled = job !== null;
   get("[data-compare-field]").hidden = job === null;
   if (job && !models.choose(job.spec.model)) {
-    notify(t(`基础模型 ${job.spec.model} 已不可用。`, `The base model ${job.spec.model} cannot be had any more.`), "bad");
+    notify(
+      t(`基础模型 ${job.spec.model} 已不可用。`, `The base model ${job.spec.model} cannot be had any more.`),
+      "bad",
+    );
   }
   datasets.setModel(models.model);
   await contextChanged();
@@ -121,7 +133,9 @@ async function startFrom(jobId: string): Promise<void> {
   await contextChanged();
   const cutoff = job.spec.args["cutoff_len"];
   if (typeof cutoff === "number") section.values.set("cutoff_len", cutoff);
-  const unseen = datasets.listFitting().filter((dataset) => job.spec.datasets.some((name) => dataset.name.startsWith(`${name}-`)));
+  const unseen = datasets
+    .listFitting()
+    .filter((dataset) => job.spec.datasets.some((name) => dataset.name.startsWith(`${name}-`)));
   if (unseen.length === 1) datasets.choose([unseen[0]!.id]);
   withUntouched.checked = true;
   section.draw();

@@ -16,7 +16,12 @@ const nameInput = get<HTMLInputElement>("#name");
 const methods = [...document.querySelectorAll<HTMLInputElement>('input[name="finetuning_type"]')];
 
 const section = new ArgumentSection("train", () => changed());
-const resources = new ResourcePicker(get("[data-gpu-kinds]"), get("[data-gpu-count]"), get("[data-tiers]"), () => void contextChanged());
+const resources = new ResourcePicker(
+  get("[data-gpu-kinds]"),
+  get("[data-gpu-count]"),
+  get("[data-tiers]"),
+  () => void contextChanged(),
+);
 const models = new ModelPicker(get("#model"), get("[data-model-details]"), () => {
   datasets.setModel(models.model);
   changed();
@@ -31,7 +36,11 @@ function getMethod(): Method {
 
 function buildBodies(): JobBody[] | string {
   if (!models.model) return t("请选择基础模型。", "Choose a base model.");
-  if (!datasets.ids.length) return t("选择训练数据后，这里会显示预估的时长、费用与内存。", "Choose training data to see the time, cost and memory it would take.");
+  if (!datasets.ids.length)
+    return t(
+      "选择训练数据后，这里会显示预估的时长、费用与内存。",
+      "Choose training data to see the time, cost and memory it would take.",
+    );
   const name = nameInput.value.trim();
   return [
     {
@@ -75,7 +84,10 @@ async function contextChanged(): Promise<void> {
 
 function drawMethodHint(): void {
   const hints: Record<Method, string> = {
-    lora: t("只训练少量附加参数，省显存，适合大多数情况。", "Trains few added weights: little memory, right for most cases."),
+    lora: t(
+      "只训练少量附加参数，省显存，适合大多数情况。",
+      "Trains few added weights: little memory, right for most cases.",
+    ),
     freeze: t("只训练模型的最后几层。", "Trains the last layers only."),
     full: t("训练全部参数，显存需求最大。", "Trains all weights: the most memory."),
   };
@@ -96,8 +108,14 @@ async function reuse(job: Job): Promise<void> {
   section.draw();
   const banner = get("[data-reused-banner]");
   const lost = [...(foundModel ? [] : [spec.model]), ...missing];
-  banner.textContent = t(`已复用任务“${job.name}”的参数。`, `The settings of “${job.name}” are taken over.`)
-    + (lost.length ? t(` 其中 ${lost.join("、")} 已不可用，请重新选择。`, ` ${lost.join(", ")} cannot be had any more: choose again.`) : "");
+  banner.textContent =
+    t(`已复用任务“${job.name}”的参数。`, `The settings of “${job.name}” are taken over.`) +
+    (lost.length
+      ? t(
+          ` 其中 ${lost.join("、")} 已不可用，请重新选择。`,
+          ` ${lost.join(", ")} cannot be had any more: choose again.`,
+        )
+      : "");
   banner.hidden = false;
   drawMethodHint();
   changed();
@@ -127,9 +145,18 @@ function resetAll(): void {
 async function drawSwanlabBanner(): Promise<void> {
   const { swanlab } = await call<{ swanlab: { status: string } }>("GET", "/me");
   const texts: Record<string, string> = {
-    unset: t("您未配置 SwanLab API Key，训练将只在本机记录；不影响开始训练。", "No SwanLab API key is set: the run is recorded on this platform only. You can start all the same."),
-    rejected: t("SwanLab 拒绝了您的 API Key，训练将只在本机记录。", "SwanLab rejected your API key: the run is recorded on this platform only."),
-    unreachable: t("暂时无法连接 SwanLab，开始训练时会再次尝试。", "SwanLab cannot be reached for now; it is tried again when the training starts."),
+    unset: t(
+      "您未配置 SwanLab API Key，训练将只在本机记录；不影响开始训练。",
+      "No SwanLab API key is set: the run is recorded on this platform only. You can start all the same.",
+    ),
+    rejected: t(
+      "SwanLab 拒绝了您的 API Key，训练将只在本机记录。",
+      "SwanLab rejected your API key: the run is recorded on this platform only.",
+    ),
+    unreachable: t(
+      "暂时无法连接 SwanLab，开始训练时会再次尝试。",
+      "SwanLab cannot be reached for now; it is tried again when the training starts.",
+    ),
   };
   const text = texts[swanlab.status];
   get("[data-swanlab-banner]").hidden = text === undefined;
