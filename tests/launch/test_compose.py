@@ -218,18 +218,24 @@ def environments(compose: dict[str, Any], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def start(compose: dict[str, Any], environments: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
-          ) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:  # fmt: skip
+def log_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands write, and from where they are started."""
+    return tmp_path_factory.mktemp("compose")
+
+
+@pytest.fixture(scope="module")
+def start(
+    compose: dict[str, Any], environments: dict[str, dict[str, str]], log_folder: Path
+) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts a service's command with its environment; what is left at the end is killed."""
-    folder = tmp_path_factory.mktemp("compose")
     started: list[subprocess.Popen[bytes]] = []
 
     def start_service(name: str, **extra: str) -> subprocess.Popen[bytes]:
-        with (folder / f"{name}.log").open("ab") as log:
+        with (log_folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 compose["services"][name]["command"],
                 env=environments[name] | extra,
-                cwd=folder,
+                cwd=log_folder,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -267,6 +273,7 @@ def test_its_commands_start_serve_and_stop(
     compose: dict[str, Any],
     environments: dict[str, dict[str, str]],
     start: Callable[..., subprocess.Popen[bytes]],
+    log_folder: Path,
 ) -> None:
     assert start("migrate").wait(60) == 0
     web, housekeeper = start("web"), start("housekeeper")
@@ -309,7 +316,9 @@ def test_its_commands_start_serve_and_stop(
     }
     for process in (node, housekeeper, web):
         process.terminate()
-    assert [process.wait(30) for process in (node, housekeeper, web)] == [0, 0, 0]
+    # Uvicorn ends by the signal itself once it has stopped in order.
+    assert [process.wait(30) for process in (node, housekeeper, web)] == [0, 0, -signal.SIGTERM]
+    assert "Application shutdown complete" in (log_folder / "web.log").read_text()
     assert _check_health(compose, environments, "web") != 0
 
 
