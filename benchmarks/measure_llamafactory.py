@@ -40,7 +40,7 @@ os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from measured_cases import CASES
+from measured_cases import CASES, CPU_CASES
 
 from backend.domain.published_models import find_published_config
 
@@ -65,7 +65,8 @@ def main() -> int:
     print("one fork a case" if forks else "one new process a case", flush=True)
     tokenizer = make_tokenizer(work / "tokenizer")
     done = {row["id"] for path in options.skip for row in _read_rows(Path(path))}
-    wanted = [case for case in CASES if not options.only or case["id"] in options.only.split(",")]
+    cases = CPU_CASES if options.cpu else CASES
+    wanted = [case for case in cases if not options.only or case["id"] in options.only.split(",")]
     if options.in_process:
         _write(Path(options.out), run_case(wanted[0], work, tokenizer, options, 600))
         return 0
@@ -105,6 +106,9 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--only", help="ids, separated by commas")
     parser.add_argument("--skip", action="append", default=[], help="a file of rows whose ids are done")
     parser.add_argument("--tiny", action="store_true", help="a tiny shape on the CPU, to try this script")
+    parser.add_argument(
+        "--cpu", action="store_true", help="small models on the CPU, by the process's CPU seconds"
+    )
     parser.add_argument("--probe", action="store_true", help="measure the machine's ceilings first")
     parser.add_argument("--spawn", action="store_true", help="start each case as a new process, not a fork")
     parser.add_argument("--in-process", action="store_true", help="run one case here (what --spawn starts)")
@@ -200,12 +204,15 @@ def run_case(
     """Return a row of measurements; `oom` is true where memory ran out."""
     folder = work / case["id"]
     folder.mkdir(parents=True)
-    make_model_folder(case["model"], folder / "model", tokenizer, tiny=options.tiny)
+    config = case.get("config") or find_published_config(case["model"]) or {}
+    make_model_folder(
+        config, folder / "model", tokenizer, tiny=options.tiny, on_cpu=options.cpu or options.tiny
+    )
     make_data(case, folder / "data")
-    args = build_arguments(case, folder, tiny=options.tiny)
+    args = build_arguments(case, folder, tiny=options.tiny, on_cpu=options.cpu or options.tiny)
 
     def work_here() -> dict[str, Any]:
-        return train(args, on_cpu=options.tiny)
+        return train(args, on_cpu=options.cpu or options.tiny)
 
     measured = work_here() if options.in_process else run_forked(work_here, folder / "log", limit)
     shutil.rmtree(folder / "output", ignore_errors=True)
@@ -249,17 +256,19 @@ def _write_text(words: int, seed: int) -> str:
     return " ".join(found)
 
 
-def make_model_folder(name: str, folder: Path, tokenizer: Any, *, tiny: bool) -> None:
-    """Write config.json, tokenizer and processor of a published shape."""
+def make_model_folder(
+    config_facts: dict[str, Any], folder: Path, tokenizer: Any, *, tiny: bool, on_cpu: bool
+) -> None:
+    """Write config.json, tokenizer and processor of a shape."""
     from transformers import AutoConfig
 
-    facts = dict(find_published_config(name) or {})
+    facts = dict(config_facts)
     vision = facts.pop("vision_config", None)
     model_type = facts.pop("model_type")
     if tiny:
         facts |= TINY
     common = {"max_position_embeddings": 32768, "eos_token_id": 2, "pad_token_id": 0, "bos_token_id": 0}
-    facts |= common | {"dtype": "float32" if tiny else "bfloat16"}
+    facts |= common | {"dtype": "float32" if on_cpu else "bfloat16"}
     tokenizer.save_pretrained(folder)
     if vision is None:
         config = AutoConfig.for_model(model_type, **facts)
@@ -359,7 +368,7 @@ def _make_picture(folder: Path, seed: int) -> str:
 # -- one run -----------------------------------------------------------------------------------------------------
 
 
-def build_arguments(case: dict[str, Any], folder: Path, *, tiny: bool) -> dict[str, Any]:
+def build_arguments(case: dict[str, Any], folder: Path, *, tiny: bool, on_cpu: bool) -> dict[str, Any]:
     """Return LLaMA-Factory's arguments for a case."""
     args = {
         "model_name_or_path": str(folder / "model"),
@@ -381,17 +390,20 @@ def build_arguments(case: dict[str, Any], folder: Path, *, tiny: bool) -> dict[s
         "logging_steps": 5,
         "save_strategy": "no",
         "report_to": "none",
-        "bf16": not tiny,
-        "preprocessing_num_workers": 12 if case["data"] == "image" and not tiny else None,
+        "bf16": not on_cpu,
+        "preprocessing_num_workers": 12 if case["data"] == "image" and not on_cpu else None,
         "overwrite_cache": True,
         "plot_loss": False,
     }
     if case["finetuning_type"] == "lora":
         args |= {"lora_rank": case["lora_rank"], "lora_alpha": 16}
     passed_on = ("pure_bf16", "freeze_trainable_layers", "enable_liger_kernel", "flash_attn", "optim")
+    passed_on += ("image_max_pixels",)
     args |= {name: case[name] for name in passed_on if name in case}
+    if on_cpu:
+        args |= {"use_cpu": True, "enable_liger_kernel": False}
     if tiny:
-        args |= {"use_cpu": True, "cutoff_len": min(256, case["cutoff_len"]), "enable_liger_kernel": False}
+        args |= {"cutoff_len": min(256, case["cutoff_len"])}
         args |= {"image_max_pixels": 112 * 112}
     return args
 
@@ -402,7 +414,7 @@ def train(args: dict[str, Any], *, on_cpu: bool) -> dict[str, Any]:
     from llamafactory.train.tuner import run_exp
 
     _make_weights_in_place("cpu" if on_cpu else "cuda")
-    clock = _build_clock()
+    clock = _build_clock(on_cpu)
     begun = time.monotonic()
     out_of_memory = False
     try:
@@ -411,6 +423,8 @@ def train(args: dict[str, Any], *, on_cpu: bool) -> dict[str, Any]:
         out_of_memory = True
     wall = time.monotonic() - begun
     row = _describe_machine(on_cpu)
+    if on_cpu:
+        row["threads"] = torch.get_num_threads()
     row |= {"process_wall_s": round(wall, 1), "oom": out_of_memory, **clock.facts}
     if not on_cpu:
         row["peak_allocated_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 3)
@@ -437,7 +451,7 @@ def _describe_machine(on_cpu: bool) -> dict[str, Any]:
     }
 
 
-def _build_clock() -> Any:
+def _build_clock(on_cpu: bool) -> Any:
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
@@ -458,7 +472,7 @@ def _build_clock() -> Any:
                 self.facts["mean_tokens"] = sum(lengths) / len(lengths)
 
         def on_step_end(self, _args: Any, _state: Any, _control: Any, **_kwargs: Any) -> None:
-            self.ends.append(time.monotonic())
+            self.ends.append(time.process_time() if on_cpu else time.monotonic())
 
     return Clock()
 

@@ -104,3 +104,70 @@ CASES: list[dict[str, Any]] = [
     _build("m42-vl3-freeze", "qwen2.5-vl-3b", "freeze2", "2048x4x1", workers=8, expected_s=30),
     _build("m38-3b-plain-b8", "qwen2.5-3b", "lora16", "512x16x1", checkpointing=False),
 ]
+
+
+# -- on the CPU --------------------------------------------------------------------------------------------
+
+_DEMONSTRATION_VISION = {
+    "depth": 3,
+    "hidden_size": 96,
+    "intermediate_size": 192,
+    "num_heads": 4,
+    "patch_size": 14,
+    "temporal_patch_size": 2,
+    "spatial_merge_size": 2,
+    "window_size": 112,
+    "fullatt_block_indexes": [0, 1, 2],
+}
+
+
+def _build_on_cpu(case_id: str, shape: str, method: str, batch: str, **rest: Any) -> dict[str, Any]:
+    """Build a case of a small model: `shape` is hidden x layers, of text or, with `v` before it, with pictures."""
+    hidden, layers = (int(part) for part in shape.removeprefix("v").split("x"))
+    has_pictures = shape.startswith("v")
+    case = _build(case_id, "small-vl-" if has_pictures else "small", method, batch, **rest)
+    config: dict[str, Any] = {
+        "model_type": "qwen2_5_vl" if has_pictures else "qwen2",
+        "hidden_size": hidden,
+        "intermediate_size": 3 * hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(2, hidden // 32),
+        "num_key_value_heads": max(1, hidden // 64),
+        "head_dim": 32,
+        "vocab_size": 1024,
+        "tie_word_embeddings": True,
+    }
+    if has_pictures:
+        config["vision_config"] = _DEMONSTRATION_VISION | {"out_hidden_size": hidden}
+    return case | {"model": f"small {shape}", "config": config, "image_max_pixels": 112 * 84}
+
+
+CPU_CASES: list[dict[str, Any]] = [
+    _build_on_cpu("c01-demo", "v128x4", "lora16", "512x16x1", steps=14),
+    _build_on_cpu("c02-demo-plain", "v128x4", "lora16", "512x16x1", checkpointing=False, steps=14),
+    _build_on_cpu("c03-demo-b4", "v128x4", "lora8", "512x4x4", steps=10),
+    _build_on_cpu("c04-demo-full", "v128x4", "full", "512x16x1", steps=14),
+    _build_on_cpu("c05-demo-b32", "v128x4", "lora8", "512x32x1", checkpointing=False),
+    _build_on_cpu("c06-demo-freeze", "v128x4", "freeze2", "512x16x1"),
+    _build_on_cpu("c07-v256", "v256x6", "lora8", "512x8x2"),
+    _build_on_cpu("c08-v256-full", "v256x6", "full", "512x8x1", checkpointing=False),
+    _build_on_cpu("c09-text", "128x4", "lora8", "128x16x1"),
+    _build_on_cpu("c10-text-plain", "128x4", "lora8", "128x16x1", checkpointing=False),
+    _build_on_cpu("c11-text-full", "128x4", "full", "256x8x2"),
+    _build_on_cpu("c12-text-long", "128x4", "lora8", "512x4x1"),
+    _build_on_cpu("c13-wide", "256x6", "lora8", "256x4x2"),
+    _build_on_cpu("c14-wide-full", "256x6", "full", "256x4x1"),
+    _build_on_cpu("c15-wide-plain", "256x6", "full", "128x8x1", checkpointing=False),
+    _build_on_cpu("c16-deep", "128x12", "lora8", "128x4x2"),
+    _build_on_cpu("c17-deep-full", "128x12", "full", "128x8x1", checkpointing=False),
+    _build_on_cpu("c18-large", "512x8", "lora8", "128x4x1"),
+    _build_on_cpu("c19-large-full", "512x8", "full", "128x4x1", checkpointing=False),
+    _build_on_cpu("c20-large-freeze", "512x8", "freeze2", "256x2x2"),
+    _build_on_cpu("c21-dpo", "128x4", "dpo8", "128x4x1"),
+    _build_on_cpu("c22-dpo-wide", "256x6", "dpo8", "128x4x1", checkpointing=False),
+    _build_on_cpu("c23-small-batch", "128x4", "lora8", "64x1x8", steps=8),
+    _build_on_cpu("c24-v128-one", "v128x4", "lora8", "512x1x8", steps=8),
+    _build_on_cpu("c25-large-long", "512x8", "lora8", "512x2x1", checkpointing=False),
+    _build_on_cpu("c26-v256-plain", "v256x6", "lora32", "512x16x1", checkpointing=False),
+]
+"""Run with one thread each and timed by the CPU seconds of the process, so that a busy machine does not count."""
