@@ -87,6 +87,9 @@ def build_environment(
             "TORCH_NCCL_AVOID_RECORD_STREAMS": "1",
         }
     plan = order.tracking
+    if plan.mode == "cloud" and plan.api_key:
+        # All attempts of a job are one run in the cloud, so that its curve goes on there after a resume.
+        environment |= {"SWANLAB_RUN_ID": order.job_id, "SWANLAB_RESUME": "allow"}
     return environment | build_tracking_environment(
         plan.mode, plan.api_key, plan.host, plan.web_host, plan.workspace
     )

@@ -165,12 +165,17 @@ def start_node(door: Door, tuneforge_home: Path, tmp_path: Path) -> Iterator[Cal
 
 
 def list_job_processes() -> list[psutil.Process]:
-    """Return every living process of any attempt."""
+    """Return every living process of any attempt of this test process's home; other platforms may run beside."""
+    jobs_folder = f"{get_settings().jobs_dir}/"
     found = []
     for process in psutil.process_iter():
         try:
             is_alive = process.status() != psutil.STATUS_ZOMBIE
-            if is_alive and "TUNEFORGE_ATTEMPT" in process.environ():
+            if (
+                is_alive
+                and "TUNEFORGE_ATTEMPT" in process.environ()
+                and process.cwd().startswith(jobs_folder)
+            ):
                 found.append(process)
         except psutil.Error:
             continue

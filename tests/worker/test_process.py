@@ -60,6 +60,7 @@ def test_a_cpu_run_sees_no_gpu_and_a_tracked_one_its_key(place: Workspace) -> No
     assert environment["CUDA_VISIBLE_DEVICES"] == ""
     assert environment["SWANLAB_API_KEY"] == "the-key"
     assert environment["TUNEFORGE_TRACKING"] == "cloud"
+    assert environment["SWANLAB_RUN_ID"] == "job12345"
 
 
 def test_several_devices_are_several_processes() -> None:

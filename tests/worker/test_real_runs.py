@@ -17,9 +17,12 @@ from sqlalchemy import select
 from backend import storage
 from backend.database import transaction
 from backend.domain import llamafactory
+from backend.services import swanlab_access
 from backend.tables.artifact import Artifact
 from backend.tables.job import MetricRow
-from tests.factories import make_user, submit_job
+from tests.factories import make_user, read_job, submit_job
+from tests.fakes.swanlab_cloud import DEFAULT_KEY
+from tests.swanlab.conftest import FakeCloud, start_cloud
 from tests.worker.conftest import (
     ROOT,
     Door,
@@ -32,6 +35,8 @@ from tests.worker.conftest import (
     run_until,
 )
 from worker.checkpoints import is_whole
+
+__all__ = ["start_cloud"]  # a fixture of the tests of SwanLab
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 
@@ -68,19 +73,20 @@ def submit_real(door: Door, tuneforge_home: Path, made_model: Path) -> Callable[
         adapter_path: str | None = None,
         gpu_count: int = 1,
         overrides: dict[str, Any] | None = None,
+        tracking: str = "off",
         **args: Any,
     ) -> str:
         common = {"template": "qwen", "datasets": ["counting"], "finetuning_type": "lora", "device": "cpu"}
         if kind == "train":
             config = llamafactory.build_train_config(
-                args=TRAIN_ARGS | args, stage="sft", tracking_mode="off", run_name="a job", **common
+                args=TRAIN_ARGS | args, stage="sft", tracking_mode=tracking, run_name="a job", **common
             )
         else:
             config = llamafactory.build_evaluate_config(
                 args={"cutoff_len": 64} | args, has_adapter=adapter_path is not None, **common
             )
         launch = {
-            "model_path": "models/tiny", "adapter_path": adapter_path, "datasets": [link], "tracking": "off",
+            "model_path": "models/tiny", "adapter_path": adapter_path, "datasets": [link], "tracking": tracking,
         }  # fmt: skip
         text = yaml.safe_dump(config | overrides) if overrides else llamafactory.dump_yaml(config)
         return submit_job(owner_id, kind=kind, config_yaml=text, launch=launch, gpu_count=gpu_count)
@@ -217,3 +223,27 @@ def test_what_llamafactory_refuses_is_said_with_its_own_words(
     assert job.error is not None
     assert detail in job.error["detail"]
     assert detail in job.error["log_excerpt"]
+
+
+def test_a_resumed_job_is_one_run_in_the_cloud(
+    start_node: Callable[..., Node],
+    submit_real: Callable[..., str],
+    start_cloud: Callable[..., FakeCloud],
+) -> None:
+    cloud = start_cloud()
+    start_node(real=True)
+    job_id = submit_real(max_steps=300, tracking="cloud")
+    owner_id = read_job(job_id).owner_id
+    assert swanlab_access.set_key(owner_id, DEFAULT_KEY, cloud.url, cloud.url, None)["status"] == "verified"
+    run_until(job_id, lambda job: job.step >= 3, 200)
+    ask_to_stop(job_id)
+    stopped = run_to_end(job_id, 60)
+    assert (stopped.tracking_mode, stopped.end_reason) == ("cloud", "user_cancelled"), describe_job(job_id)
+    resume(job_id)
+    job = run_to_end(job_id, 200)
+    assert (job.status, job.attempt) == ("succeeded", 2), describe_job(job_id)
+    assert job.tracking_url == stopped.tracking_url
+    assert job.tracking_url is not None
+    created = [entry["body"]["cuid"] for entry in cloud.requests if entry["path"].endswith("/experiment")]
+    assert created == [job_id, job_id]
+    assert DEFAULT_KEY not in (storage.get_attempt_folder(job_id, 2) / "job.log").read_text()
