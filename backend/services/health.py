@@ -91,7 +91,7 @@ def render_metrics() -> str:
     lines += [f"tuneforge_nodes_online {online}"]
     lines += ["# HELP tuneforge_gpus Devices by kind and state.", "# TYPE tuneforge_gpus gauge"]
     for kind, counted in sorted(devices.items()):
-        label = kind.replace("\\", "").replace('"', "")
+        label = kind.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         lines.append(f'tuneforge_gpus{{kind="{label}",state="free"}} {counted["free"]}')
         lines.append(f'tuneforge_gpus{{kind="{label}",state="busy"}} {counted["total"] - counted["free"]}')
     return "\n".join(lines) + "\n"
