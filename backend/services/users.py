@@ -148,17 +148,27 @@ def reset_password(session: Session, username: str, password: str) -> None:
     end_sessions(session, user)
 
 
-def change_password(
-    session: Session, user: User, current: str, new: str, *, keep_session: str | None
-) -> None:
-    """Change one's own password; every other browser is signed out."""
-    if not _verify(user.password_hash, current):
-        raise Invalid([Problem(("current_password",), "this is not your present password", "当前密码不正确")])
+def change_password(user_id: str, current: str, new: str, address: str, *, keep_session: str | None) -> None:
+    """Change one's own password; every other browser is signed out.
+
+    Opens transactions of its own: a wrong present password counts as a failed log-in and is throttled like one.
+    """
+    with transaction() as session:
+        user = session.get_one(User, user_id)
+    try:
+        authenticate(user.username, current, address)
+    except NotSignedIn:
+        raise Invalid(
+            [Problem(("current_password",), "this is not your present password", "当前密码不正确")]
+        ) from None
     problems = _find_password_problems(new, user.username_key, "new_password")
     if problems:
         raise Invalid(problems)
-    user.password_hash = _hasher.hash(new)
-    end_sessions(session, user, but=keep_session)
+    password_hash = _hasher.hash(new)
+    with transaction() as session:
+        user = session.get_one(User, user_id)
+        user.password_hash = password_hash
+        end_sessions(session, user, but=keep_session)
 
 
 def set_language(session: Session, user: User, language: str | None) -> None:

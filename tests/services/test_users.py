@@ -253,18 +253,27 @@ def test_a_changed_password_signs_every_other_browser_out() -> None:
     with transaction() as session:
         here, there = (users.start_session(session, user_id) for _ in range(2))
         others = users.start_session(session, other_id)
-    with transaction() as session:
-        user = session.get_one(User, user_id)
-        with pytest.raises(Invalid, match="current_password"):
-            users.change_password(session, user, "wrong", "a new password", keep_session=here)
-        with pytest.raises(Invalid, match="new_password"):
-            users.change_password(session, user, PASSWORD, "short", keep_session=here)
-        users.change_password(session, user, PASSWORD, "a new password", keep_session=here)
+    for current, new, fault in (
+        ("wrong", "a new password", "current_password"),
+        (PASSWORD, "short", "new_password"),
+    ):
+        with pytest.raises(Invalid, match=fault):
+            users.change_password(user_id, current, new, HOME, keep_session=here)
+    users.change_password(user_id, PASSWORD, "a new password", HOME, keep_session=here)
     with transaction() as session:
         alive = [users.find_session(session, cookie) is not None for cookie in (here, there, others)]
     assert alive == [True, False, True]
     assert users.authenticate("ann", "a new password", HOME) == user_id
     _fail("ann")
+
+
+def test_guessing_ones_present_password_is_throttled_like_a_log_in() -> None:
+    user_id = make_user("ann")
+    for _ in range(users.MAX_FAILURES_PER_ACCOUNT):
+        with pytest.raises(Invalid):
+            users.change_password(user_id, "wrong password", "a new password", HOME, keep_session=None)
+    with pytest.raises(TooManyAttempts):
+        users.change_password(user_id, PASSWORD, "a new password", HOME, keep_session=None)
 
 
 def test_a_reset_password_signs_every_browser_out() -> None:

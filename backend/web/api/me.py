@@ -13,7 +13,7 @@ from backend.services import billing, swanlab_access, users
 from backend.tables.user import User
 from backend.web.api import shapes
 from backend.web.api.users import Password
-from backend.web.deps import SESSION_COOKIE, DatabaseSession, SignedIn, SignedInId
+from backend.web.deps import SESSION_COOKIE, DatabaseSession, SignedIn, SignedInId, get_address
 
 router = APIRouter(tags=["me"])
 
@@ -57,10 +57,10 @@ class PasswordChange(Body):
 
 
 @router.post("/me/password", status_code=204)
-def change_password(body: PasswordChange, request: Request, user: SignedIn, session: DatabaseSession) -> None:
+def change_password(body: PasswordChange, request: Request, user_id: SignedInId) -> None:
     """Change one's password; all other browsers are signed out."""
-    keep = request.cookies.get(SESSION_COOKIE)
-    users.change_password(session, user, body.current_password, body.new_password, keep_session=keep)
+    keep, address = request.cookies.get(SESSION_COOKIE), get_address(request)
+    users.change_password(user_id, body.current_password, body.new_password, address, keep_session=keep)
 
 
 class SwanlabKey(Body):
