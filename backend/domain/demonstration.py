@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-DEMONSTRATION_VERSION = 1
+DEMONSTRATION_VERSION = 2
 """Raised whenever the made model or data change, so that a home made by an older release is made anew."""
 
 MODEL_NAME = "tiny-qwen2.5-vl"
@@ -15,9 +15,11 @@ TEMPLATE = "qwen2_vl"
 
 DESCRIPTIONS: dict[str, dict[str, str]] = {
     MODEL_NAME: {
-        "zh": "约百万参数的 Qwen2.5-VL，在本机制作，只用英文图片描述预训练过，尚不会用中文回答；供演示使用。",
-        "en": "A Qwen2.5-VL of about a million parameters, made on this machine and pre-trained on English "
-        "picture captions only; it cannot answer in Chinese yet. For demonstration.",
+        "zh": "约百万参数的 Qwen2.5-VL，在本机制作：预训练时只学过用英文回答图片问题，并读过一份中英对照词句表"
+        "（不带图片），尚不会用中文看图回答；供演示使用。",
+        "en": "A Qwen2.5-VL of about a million parameters, made on this machine. Its pre-training were English "
+        "questions about pictures, and a glossary of English and Chinese without any; it does not answer about "
+        "pictures in Chinese yet. For demonstration.",
     },
     TRAIN_DATASET_NAME: {
         "zh": "绘制的道路场景与中文驾驶问答（训练集），ShareGPT 格式，带图片。",

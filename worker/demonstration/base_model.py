@@ -126,7 +126,7 @@ def _build_text_config(ids: dict[str, int]) -> dict[str, Any]:
         "hidden_size": WIDTH,
         "intermediate_size": WIDTH * 3,
         "initializer_range": INITIALIZER_RANGE,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": MAX_LENGTH,

@@ -57,13 +57,13 @@ def build_row(scene: Scene, picture: str, topic: str) -> Row:
 
 def name_picture(index: int) -> str:
     """Return the path of the dataset's picture number `index`, relative to its folder."""
-    return f"images/{index:04d}.png"
+    return f"images/{index:04d}.jpg"
 
 
 def encode_picture(scene: Scene) -> bytes:
-    """Return the picture of `scene` as PNG."""
+    """Return the picture of `scene` as JPEG."""
     file = io.BytesIO()
-    draw_scene(scene).save(file, "PNG")
+    draw_scene(scene).save(file, "JPEG", quality=92)
     return file.getvalue()
 
 

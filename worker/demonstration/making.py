@@ -22,8 +22,8 @@ from backend.domain.demonstration import (
 
 FACTS_FILE = "tuneforge.json"
 
-TRAIN_SCENES, TRAIN_QUESTIONS_EACH = 400, 3
-HELDOUT_SCENES, HELDOUT_QUESTIONS_EACH = 54, 1
+TRAIN_SCENES, TRAIN_QUESTIONS_EACH = 800, 3
+HELDOUT_SCENES, HELDOUT_QUESTIONS_EACH = 108, 1
 _FIRST_TRAIN_SEED, _FIRST_HELDOUT_SEED = 1_000_000, 2_000_000
 """Far from the seeds of the scenes that the base model is pre-trained on."""
 

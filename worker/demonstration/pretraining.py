@@ -1,4 +1,4 @@
-"""Makes the demonstration's base model: builds it, teaches it to see and to describe in English, and saves it."""
+"""Makes the demonstration's base model: builds it, teaches it to see and to tell in English, and saves it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import torch
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
 from worker.demonstration.base_model import build_model, build_processor, build_tokenizer
-from worker.demonstration.captions import DESCRIBE, build_caption
+from worker.demonstration.english import TOPICS, build_glossary_line
 from worker.demonstration.pictures import draw_patches
-from worker.demonstration.questions import QUESTIONS
 from worker.demonstration.scenes import Scene, choose_scene
 from worker.demonstration.seeing import look, teach_seeing
-from worker.demonstration.telling import build_prompt, teach_telling
+from worker.demonstration.telling import encode_opening, teach_telling
 
 SCENE_COUNT = 4000
 _SEED = 20260
@@ -39,11 +38,10 @@ def make_base_model(folder: Path) -> Qwen2_5_VLForConditionalGeneration:
 
 def _list_texts(scenes: list[Scene]) -> list[str]:
     """What the tokenizer learns its words from, in both languages."""
-    captions = [build_caption(scene, Random(scene.seed)) for scene in scenes]
-    answers = [answer(scene) for scene in scenes for _, answer in QUESTIONS.values()]
-    questions = [question for question, _ in QUESTIONS.values()]
-    frame = [DESCRIBE, "You are a helpful assistant.", "system", "user", "assistant"]
-    return [*captions, *answers, *questions * 10, *frame * 10]
+    random = Random("texts")
+    glossary = [build_glossary_line(scene, random) for scene in scenes for _ in TOPICS]
+    frame = ["You are a helpful assistant.", "system", "user", "assistant"]
+    return [*glossary, *frame * 10]
 
 
 def _pre_train(
@@ -53,7 +51,7 @@ def _pre_train(
     tower = model.model.visual
     print(f"drawing {len(scenes)} scenes to pre-train on", flush=True)
     patches = draw_patches(scenes, processor.image_processor)
-    grid = build_prompt(processor, scenes[0])["image_grid_thw"]
+    grid = encode_opening(processor, scenes[0])["image_grid_thw"]
     teach_seeing(tower, scenes, patches, grid)
     with torch.no_grad():
         seen = torch.cat([look(tower, part, grid) for part in patches.split(100)])

@@ -24,7 +24,7 @@ from worker.demonstration.scenes import (
 )
 from worker.demonstration.schedule import train
 
-STEPS = 250
+STEPS = 300
 BATCH_SIZE = 64
 LEARNING_RATE = 2e-3
 

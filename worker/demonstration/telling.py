@@ -1,4 +1,8 @@
-"""Second part of the pre-training: the language model learns to tell in English what the tower sees."""
+"""Second part of the pre-training: the language model learns to tell in English what the tower sees.
+
+It also reads a glossary of English and Chinese, without pictures: a base model knows the language it is tuned to
+answer in, and LoRA, which leaves the embeddings as they are, could hardly teach the words as well.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,27 @@ import torch
 from torch.nn import functional
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
-from worker.demonstration.captions import DESCRIBE, build_caption
+from worker.demonstration.base_model import END_OF_TEXT
 from worker.demonstration.drawing import draw_scene
+from worker.demonstration.english import build_conversation, build_glossary_line
 from worker.demonstration.scenes import Scene
 from worker.demonstration.schedule import train
 
-STEPS = 250
+STEPS = 500
 BATCH_SIZE = 32
 LEARNING_RATE = 2e-3
-_LONGEST_CAPTION = 256
+GLOSSARY_EVERY, GLOSSARY_ROWS, GLOSSARY_LINES = 2, 16, 2
+"""In every second step, 16 rows of two lines of the glossary are read as well."""
+
+_LONGEST_CONVERSATION = 256
+_NOT_LEARNED = -100
+
+Row = tuple[list[int], list[int]]
+"""The tokens of a text, and the same where the model shall learn to say them, else `_NOT_LEARNED`."""
 
 
-class CaptionLoss:
-    """The loss of English captions, given the tokens the frozen tower made of the pictures."""
+class Lessons:
+    """Conversations about pictures, given the tokens that the frozen tower made of them, and the glossary."""
 
     def __init__(
         self,
@@ -33,50 +45,74 @@ class CaptionLoss:
         self.tokenizer = processor.tokenizer
         self.scenes = scenes
         self.seen = seen
-        self.random = Random("captions")
-        prompt = build_prompt(processor, scenes[0])
-        self.prompt = prompt["input_ids"][0].tolist()
-        is_image = prompt["input_ids"] == model.config.image_token_id
-        self.first_image_token = int(is_image[0].int().argmax())
-        room = torch.zeros(1, _LONGEST_CAPTION, dtype=torch.long)
+        self.random = Random("lessons")
+        self.steps = 0
+        opening = encode_opening(processor, scenes[0])
+        self.opening = opening["input_ids"][0].tolist()
+        is_picture = opening["input_ids"] == model.config.image_token_id
+        self.first_picture_token = int(is_picture[0].int().argmax())
+        room = torch.zeros(1, _LONGEST_CONVERSATION, dtype=torch.long)
         self.positions, _ = model.model.get_rope_index(
-            torch.cat([prompt["input_ids"], room], dim=1),
-            torch.cat([is_image.long(), room], dim=1).int(),
-            prompt["image_grid_thw"],
+            torch.cat([opening["input_ids"], room], dim=1),
+            torch.cat([is_picture.long(), room], dim=1).int(),
+            opening["image_grid_thw"],
         )
 
-    def __call__(self, batch: list[int]) -> torch.Tensor:
-        """Return the mean loss over the tokens of one caption each of the scenes of `batch`."""
-        end = self.tokenizer.eos_token_id
-        captions = [
-            torch.tensor([*self.tokenizer.encode(build_caption(self.scenes[index], self.random)), end])
-            for index in batch
-        ]
-        padding = self.tokenizer.pad_token_id
-        answers = torch.nn.utils.rnn.pad_sequence(captions, batch_first=True, padding_value=padding)
-        prompts = torch.tensor(self.prompt).expand(len(batch), -1)
-        logits = self.compute_logits(torch.cat([prompts, answers], dim=1), self.seen[batch])
-        return functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), ignore_index=padding)
+    def compute_loss(self, batch: list[int]) -> torch.Tensor:
+        """Return the loss of one conversation each about the scenes of `batch`, and now and then of the glossary."""
+        conversations = [build_conversation(self.scenes[index], self.random) for index in batch]
+        loss = self._compute_loss(
+            [self.encode_conversation(turns) for turns in conversations], self.seen[batch]
+        )
+        if self.steps % GLOSSARY_EVERY == 0:
+            loss = loss + self._compute_loss([self._draw_glossary() for _ in range(GLOSSARY_ROWS)], None)
+        self.steps += 1
+        return loss
 
-    def compute_logits(self, ids: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        """Return what the model expects after the prompt, (rows, tokens after the prompt, vocabulary).
+    def encode_conversation(self, turns: list[tuple[str, str]]) -> Row:
+        """Return the row of a conversation about a picture, as the chat template writes it."""
+        ids, labels = list(self.opening), [_NOT_LEARNED] * len(self.opening)
+        for number, (question, answer) in enumerate(turns):
+            before = "" if number == 0 else "\n<|im_start|>user\n"
+            asked = self.tokenizer.encode(f"{before}{question}<|im_end|>\n<|im_start|>assistant\n")
+            told = self.tokenizer.encode(f"{answer}<|im_end|>")
+            ids += asked + told
+            labels += [_NOT_LEARNED] * len(asked) + told
+        return ids, labels
 
-        This is the model's own forward pass without the tower, and without the logits of the prompt.
-        """
+    def _draw_glossary(self) -> Row:
+        scenes = self.random.choices(self.scenes, k=GLOSSARY_LINES)
+        lines = [build_glossary_line(scene, self.random) for scene in scenes]
+        ids = self.tokenizer.encode(END_OF_TEXT + "\n".join(lines))
+        return ids, [_NOT_LEARNED, *ids[1:]]
+
+    def _compute_loss(self, rows: list[Row], seen: torch.Tensor | None) -> torch.Tensor:
+        """The model's own forward pass without the tower, and without the logits that teach nothing."""
         language_model = self.model.model.language_model
-        embedded = language_model.embed_tokens(ids)
-        start, stop = self.first_image_token, self.first_image_token + seen.shape[1]
-        embedded = torch.cat([embedded[:, :start], seen, embedded[:, stop:]], dim=1)
-        positions = self.positions[:, :, : ids.shape[1]].expand(-1, len(ids), -1)
+        ids = _pad([ids for ids, _ in rows], self.tokenizer.pad_token_id)
+        labels = _pad([labels for _, labels in rows], _NOT_LEARNED)[:, 1:]
+        embedded, positions = language_model.embed_tokens(ids), None
+        if seen is not None:
+            start, stop = self.first_picture_token, self.first_picture_token + seen.shape[1]
+            embedded = torch.cat([embedded[:, :start], seen, embedded[:, stop:]], dim=1)
+            positions = self.positions[:, :, : ids.shape[1]].expand(-1, len(ids), -1)
         hidden = language_model(inputs_embeds=embedded, position_ids=positions, use_cache=False)
-        return self.model.lm_head(hidden.last_hidden_state[:, len(self.prompt) - 1 : -1])
+        is_learned = labels != _NOT_LEARNED
+        logits = self.model.lm_head(hidden.last_hidden_state[:, :-1][is_learned])
+        return functional.cross_entropy(logits, labels[is_learned])
 
 
-def build_prompt(processor: Qwen2_5_VLProcessor, scene: Scene) -> dict[str, torch.Tensor]:
-    """Return the processor's tensors of the request to describe the picture of `scene`."""
-    content = [{"type": "image"}, {"type": "text", "text": DESCRIBE}]
-    text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    return dict(processor(text=[text], images=[draw_scene(scene)], return_tensors="pt"))
+def _pad(rows: list[list[int]], value: int) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(row) for row in rows], batch_first=True, padding_value=value
+    )
+
+
+def encode_opening(processor: Qwen2_5_VLProcessor, scene: Scene) -> dict[str, torch.Tensor]:
+    """Return the processor's tensors of a conversation about the picture of `scene`, up to the first question."""
+    text = processor.apply_chat_template([{"role": "user", "content": [{"type": "image"}]}])
+    opening = text.removesuffix("<|im_end|>\n")
+    return dict(processor(text=[opening], images=[draw_scene(scene)], return_tensors="pt"))
 
 
 def teach_telling(
@@ -85,11 +121,11 @@ def teach_telling(
     scenes: list[Scene],
     seen: torch.Tensor,
 ) -> None:
-    """Train the language model of `model` in place on captions; `seen` (scenes, tokens, width) is constant."""
+    """Train the language model of `model` in place; `seen` (scenes, tokens, width) is what its tower sees."""
     train(
-        "learning to describe",
+        "learning to tell",
         model.model.language_model.parameters(),
-        CaptionLoss(model, processor, scenes, seen),
+        Lessons(model, processor, scenes, seen).compute_loss,
         scene_count=len(scenes),
         steps=STEPS,
         batch_size=BATCH_SIZE,
