@@ -127,6 +127,13 @@ def link_checkpoints(source_output: Path, step: int, output: Path) -> None:
         draft.rename(output / name)
 
 
+def remove_half_written(output: Path) -> None:
+    """Remove the checkpoints from which nothing can go on, to make room on a full disk."""
+    for _, folder in list_checkpoints(output):
+        if not is_whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _link_or_copy(source: str, target: str) -> None:
     try:
         os.link(source, target, follow_symlinks=False)

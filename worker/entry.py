@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
+from typing import Any
 
 from worker.tracking import finish_tracking, install_tracking
 
 
 def main() -> None:
     """Run `train.yaml` of the working folder; leaves by LLaMA-Factory's own errors and exit code."""
+    sys.stdout, sys.stderr = open_forgiving(1), open_forgiving(2)
     import torch
     from llamafactory.train.tuner import run_exp
 
@@ -28,6 +32,25 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+class ForgivingFile(io.FileIO):
+    """A file that a full disk does not fail: a run must not be lost to a line of its log."""
+
+    def write(self, data: Any) -> int | None:
+        """Write what there is room for; what there is none for is lost."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return memoryview(data).nbytes
+            raise
+
+
+def open_forgiving(descriptor: int) -> io.TextIOWrapper:
+    """Return an unbuffered text stream on an inherited descriptor."""
+    raw: Any = ForgivingFile(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True)
 
 
 def allow_cpu_tags(torch: object) -> None:

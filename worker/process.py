@@ -37,7 +37,7 @@ from worker.workspace import Workspace, replace_text
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 _INHERITED_BEGINNINGS = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "FI_", "UCX_")
 _FENCE_CHECK_SECONDS = 2.0
-_EXIT_CODE_ROOM = 16
+_NUMBER_ROOM = 16
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def launch(
     with (private / "run.lock").open("w") as run_lock:
         fcntl.flock(run_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # The exit code is written into room that is taken now, as the disk may be full then.
-        (private / "exit_code.draft").write_text(" " * _EXIT_CODE_ROOM)
+        (private / "exit_code.draft").write_text(" " * _NUMBER_ROOM)
         told, tell = os.pipe()
         if os.fork() == 0:
             try:
@@ -165,9 +165,17 @@ def read_record(workspace: Workspace) -> RunRecord | None:
 
 
 def note_contact(workspace: Workspace) -> None:
-    """Note that the backend has just answered (seconds since boot: one clock for all processes here)."""
+    """Note that the backend has just answered (seconds since boot: one clock for all processes here).
+
+    Written in place: on a full disk a new file could not be, and a healthy run would end at its fence.
+    """
+    text = f"{time.clock_gettime(time.CLOCK_BOOTTIME):.1f}".ljust(_NUMBER_ROOM).encode()
     with contextlib.suppress(OSError):
-        replace_text(workspace.private / "contact", f"{time.clock_gettime(time.CLOCK_BOOTTIME):.1f}")
+        file = os.open(workspace.private / "contact", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(file, text, 0)
+        finally:
+            os.close(file)
 
 
 def is_fenced(workspace: Workspace, fence_seconds: float) -> bool:
@@ -216,7 +224,7 @@ def _wrap(
     code = _wait(workspace, pid, environment[ATTEMPT_MARK], fence_seconds)
     draft = workspace.private / "exit_code.draft"
     with draft.open("r+") as file:
-        file.write(f"{code}".ljust(_EXIT_CODE_ROOM))
+        file.write(f"{code}".ljust(_NUMBER_ROOM))
     draft.replace(workspace.exit_code_file)
     os._exit(0)
 

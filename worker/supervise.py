@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 import traceback
+from contextlib import suppress
 
 from pydantic import ValidationError
 
@@ -42,7 +43,8 @@ def supervise(settings: WorkerSettings, client: BackendClient, key: AttemptKey) 
         if order is None:
             seat.give_up()
             return
-        _write_order(place, order)
+        with suppress(OSError):  # on a full disk; laying out the folder will fail too, and say so
+            _write_order(place, order)
         Supervision(settings, client, place, order, signals, seat).run()
     finally:
         seat.leave()

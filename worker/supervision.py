@@ -17,7 +17,7 @@ from backend.domain.job import EndReason, JobKind
 from backend.domain.protocol import LaunchOrder, Phase, Want
 from worker import process, workspace
 from worker.api import Away, BackendClient
-from worker.checkpoints import find_whole_checkpoint
+from worker.checkpoints import find_whole_checkpoint, remove_half_written
 from worker.dataset_files import BadDataset
 from worker.device_readings import read_devices
 from worker.endings import Ending, decide_ending
@@ -287,7 +287,8 @@ class Supervision:
         )
 
     def _is_disk_full(self) -> bool:
-        return shutil.disk_usage(self._place.home).free < _FULL_BYTES
+        place = self._place.folder if self._place.folder.exists() else self._place.home
+        return shutil.disk_usage(place).free < _FULL_BYTES
 
     def _finish(self, ending: Ending) -> None:
         """Put right what the run left and say the last word."""
@@ -306,6 +307,8 @@ class Supervision:
         with suppress(OSError):
             workspace.name_base_model(self._place, self._order.model_path)
         workspace.clean_up(self._place)
+        if ending.reason is EndReason.DISK_FULL:
+            remove_half_written(self._place.output)  # the other runs here need the room
         checkpoint = find_whole_checkpoint(self._place.output)
         return {
             "end_reason": ending.reason,

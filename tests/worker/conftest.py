@@ -103,13 +103,14 @@ class Node:
     home: Path
     environment: dict[str, str] = field(repr=False)
     log: Path
+    inside: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; it registers by itself."""
+        """Start it, by the command `inside` if there is one; it registers by itself."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "worker.main", "node"],
+                [*self.inside, sys.executable, "-P", "-m", "worker.main", "node"],
                 env=self.environment,
                 cwd=self.home,
                 stdout=log,
@@ -137,7 +138,9 @@ def start_node(door: Door, tuneforge_home: Path, tmp_path: Path) -> Iterator[Cal
     """Starts nodes with the fake trainer, or `real=True` for LLaMA-Factory; their jobs end with the test."""
     nodes: list[Node] = []
 
-    def start(name: str = "node-1", *, real: bool = False, **variables: str) -> Node:
+    def start(
+        name: str = "node-1", *, real: bool = False, inside: tuple[str, ...] = (), **variables: str
+    ) -> Node:
         environment = {key: value for key, value in os.environ.items() if "_URL" not in key} | {
             "TUNEFORGE_HOME": str(tuneforge_home),
             "TUNEFORGE_SERVER_URL": door.url,
@@ -148,7 +151,7 @@ def start_node(door: Door, tuneforge_home: Path, tmp_path: Path) -> Iterator[Cal
         }
         if not real:
             environment["TUNEFORGE_RUN_COMMAND"] = f"{sys.executable} {FAKE_TRAINER}"
-        node = Node(name, tuneforge_home, environment | variables, tmp_path / f"{name}.log")
+        node = Node(name, tuneforge_home, environment | variables, tmp_path / f"{name}.log", inside)
         node.start()
         nodes.append(node)
         return node

@@ -3,11 +3,13 @@
 It writes the files that `worker/entry.py` and LLaMA-Factory write (log, notes, `trainer_log.jsonl`, checkpoints,
 results), obeys the file `stop`, and goes on from the checkpoint in `output`. `train.yaml` says what to do, under
 `fake`: `steps`, `step_seconds`, `save_steps`, `ledger` (a file that gets a line "job.attempt step" per step),
-and at step `at`: `do` one of `exit`, `kill`, `flood`, `hang`, `orphan`. It does not train.
+`quiet` (nothing else is written), and at step `at`: `do` one of `exit`, `kill`, `flood`, `fill`, `hoard`, `hang`,
+`orphan`. It does not train.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -49,6 +51,8 @@ def record(plan: dict[str, Any], step: int, steps: int) -> None:
     if plan.get("ledger"):
         with Path(plan["ledger"]).open("a") as ledger:
             ledger.write(f"{os.environ['TUNEFORGE_ATTEMPT']} {step}\n")
+    if plan.get("quiet"):
+        return
     note(step=step, seconds=float(plan.get("step_seconds", 0.05)), memory=step << 20)
     note(event="log", step=step, grad_norm=0.5)
     line = {"current_steps": step, "total_steps": steps, "loss": 1 / step, "lr": 0.001, "epoch": step / steps}
@@ -69,6 +73,15 @@ def act(what: str) -> None:
         for _ in range(200):
             print("x" * 100_000, flush=True)
             time.sleep(0.01)
+    if what == "fill":
+        place = Path("output/checkpoint-999")
+        place.mkdir()
+        with (place / "optimizer.pt").open("wb") as file:
+            while True:
+                file.write(bytes(1 << 16))
+    if what == "hoard":
+        subprocess.run(["dd", "if=/dev/zero", "of=output/hoard", "bs=64k"], check=False)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if what == "hang":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(3600)

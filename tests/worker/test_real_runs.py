@@ -205,7 +205,6 @@ def test_an_adapter_is_evaluated_and_its_progress_seen(
 @pytest.mark.parametrize(
     ("change", "reason", "detail"),
     [
-        ({"template": "nope"}, "bad_config", "Template nope does not exist"),
         ({"dataset": "absent"}, "bad_dataset", "Undefined dataset absent"),
         ({"learning_rat": 1}, "bad_config", "Some keys are not used by the HfArgumentParser"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -251,6 +252,33 @@ def test_a_run_out_of_memory_fails_with_the_line_that_says_so(
     assert job.error["detail"].startswith("RuntimeError: CUDA out of memory")
     assert "step 2 done" in job.error["log_excerpt"]
     assert list_curve(job.id) == [1, 2]
+
+
+def test_a_full_disk_fails_the_run_that_filled_it_and_no_other(
+    start_node: StartNode, submit_fake: Submit, tuneforge_home: Path, tmp_path: Path
+) -> None:
+    """The node sees a small file system in the place of the jobs' folder: a mount of its own, nobody else's."""
+    (tuneforge_home / "jobs").mkdir(exist_ok=True)
+    mount = f'mount -t tmpfs -o size=24m tmpfs {tuneforge_home}/jobs && exec "$@"'
+    inside = ("unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh")
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine lets nobody mount a file system of their own")
+    start_node(inside=inside, TUNEFORGE_CPU_SLOTS="2")
+    ledger = tmp_path / "ledger"
+    other = submit_fake(steps=150, ledger=str(ledger), quiet=True)
+    full = submit_fake(steps=20, at=5, do="fill", save_steps=3)
+    job = run_to_end(full)
+    assert (job.status, job.end_reason) == ("failed", "disk_full")
+    assert job.error is not None
+    assert job.error["detail"] == "OSError: [Errno 28] No space left on device"
+    assert job.checkpoint_step == 3
+    job = run_to_end(other)
+    assert job.status == "succeeded", "the other run was not let live"
+    assert count_steps(ledger) == Counter(range(1, 151))
+
+    assert run_to_end(submit_fake(steps=20, at=5, do="hoard")).end_reason == "disk_full"
+    job = run_to_end(submit_fake(steps=3))
+    assert (job.status, job.end_reason) == ("failed", "disk_full"), "there was no room to begin"
 
 
 def test_a_run_goes_on_while_the_backend_is_away(
