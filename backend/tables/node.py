@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
-from backend.tables.base import Base, Identified
+from backend.tables.base import Base, Identified, utc_now
 
 
 class Node(Identified, Base):
@@ -22,3 +22,15 @@ class Node(Identified, Base):
     versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     seen_at: Mapped[datetime]
     free_bytes: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class NodeToken(Base):
+    """The token by which the one node of this name is let in, known by its hash; issuing another replaces it."""
+
+    __tablename__ = "node_tokens"
+
+    node_name: Mapped[str] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    prefix: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    last_used_at: Mapped[datetime | None]

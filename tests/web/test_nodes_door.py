@@ -14,7 +14,7 @@ from backend.database import transaction
 from backend.domain.protocol import PROTOCOL_VERSION, HeartbeatReply, LaunchOrder, Reply, Welcome
 from backend.settings import get_settings
 from backend.tables.ledger import LedgerEntry
-from backend.tables.node import Node
+from backend.tables.node import Node, NodeToken
 from tests.factories import Person, assign_jobs, build_devices, make_user, read_job, register_node, submit_job
 
 Json = dict[str, Any]
@@ -251,3 +251,55 @@ def test_draining_by_the_administrator_keeps_jobs_away(door: Door, administrator
     for body in ({"status": "lost"}, {"status": None}, {}, {"status": "online", "name": "x"}):
         assert administrator.request("PATCH", "/admin/nodes/gpu-1", json=body).status_code == 422
     assert administrator.request("PATCH", "/admin/nodes/nosuch", json={"status": "online"}).status_code == 404
+
+
+# -- a token for each node ---------------------------------------------------------------------------------
+
+
+def _issue(administrator: Person, node: str) -> str:
+    answer = administrator.request("PUT", f"/admin/node-tokens/{node}")
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["token"])
+
+
+def test_an_issued_token_lets_its_own_node_in_and_no_other(administrator: Person) -> None:
+    own = Door(administrator.client, _issue(administrator, "gpu-1"))
+    assert own.register().status_code == 200
+    job_id = submit_job(make_user("ann"))
+    assign_jobs()
+    _check(own.register(name="gpu-2"), 403)
+    _check(own.post("/nodes/heartbeat", {"name": "gpu-2", "devices": []}), 403)
+    other = Door(administrator.client, _issue(administrator, "gpu-2"))
+    _check(other.claim(job_id, node="gpu-1"), 403)
+    assert own.claim(job_id).status_code == 200
+
+
+def test_issuing_again_ends_the_old_token_and_revoking_ends_all(administrator: Person) -> None:
+    old = Door(administrator.client, _issue(administrator, "gpu-1"))
+    assert old.register().status_code == 200
+    new = Door(administrator.client, _issue(administrator, "gpu-1"))
+    _check(old.register(), 401)
+    assert new.register().status_code == 200
+    [listed] = administrator.get("/admin/node-tokens").json()["data"]
+    assert listed["node"] == "gpu-1"
+    assert "token" not in listed
+    assert listed["last_used_at"] is not None
+    assert administrator.request("DELETE", "/admin/node-tokens/gpu-1").status_code == 204
+    _check(new.register(), 401)
+    assert administrator.request("DELETE", "/admin/node-tokens/gpu-1").status_code == 404
+
+
+def test_only_administrators_issue_tokens_and_odd_names_are_refused(
+    administrator: Person, owner: Person
+) -> None:
+    assert owner.request("PUT", "/admin/node-tokens/gpu-1").status_code == 403
+    assert owner.get("/admin/node-tokens").status_code == 403
+    for name in ("UPPER", "-x", "x" * 64, "%2e%2e", "a b"):
+        assert administrator.request("PUT", f"/admin/node-tokens/{name}").status_code in (404, 422), name
+
+
+def test_an_issued_token_is_stored_as_a_hash(administrator: Person) -> None:
+    text = _issue(administrator, "gpu-1")
+    with transaction() as session:
+        [row] = session.scalars(select(NodeToken)).all()
+        assert text not in (row.token_hash, row.prefix)

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 
 from backend.domain.spec import Body
-from backend.services import jobs, nodes, users
+from backend.services import jobs, node_access, nodes, users
 from backend.services.jobs import JobFilter
+from backend.tables.node import NodeToken
 from backend.tables.user import User
 from backend.web.api import shapes
 from backend.web.deps import Administrator, DatabaseSession
@@ -43,6 +44,38 @@ def change_node(
         for node, status, busy in nodes.list_with_use(session)
         if node_id in (node.id, node.name)
     )
+
+
+NodeName = Annotated[str, Path(max_length=80)]
+
+
+@router.get("/node-tokens")
+def list_node_tokens(user: Administrator, session: DatabaseSession) -> dict[str, Any]:
+    """Return for which nodes tokens were issued, without their texts."""
+    found = [_show_node_token(token) for token in node_access.list_tokens(session)]
+    return {"data": found, "has_more": False, "next": None}
+
+
+@router.put("/node-tokens/{node_name}")
+def issue_node_token(node_name: NodeName, user: Administrator, session: DatabaseSession) -> dict[str, Any]:
+    """Issue a node's token, or replace it; its text is in this answer and never again."""
+    token, text = node_access.issue_token(session, node_name)
+    return _show_node_token(token) | {"token": text}
+
+
+@router.delete("/node-tokens/{node_name}", status_code=204)
+def revoke_node_token(node_name: NodeName, user: Administrator, session: DatabaseSession) -> None:
+    """Shut a node out."""
+    node_access.revoke_token(session, node_name)
+
+
+def _show_node_token(token: NodeToken) -> dict[str, Any]:
+    return {
+        "node": token.node_name,
+        "prefix": token.prefix,
+        "created_at": shapes.show_time(token.created_at),
+        "last_used_at": shapes.show_time(token.last_used_at),
+    }
 
 
 @router.get("/users")

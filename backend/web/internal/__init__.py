@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request
@@ -20,28 +19,33 @@ from backend.domain.protocol import (
     Report,
     Welcome,
 )
-from backend.services import nodes, reports
+from backend.services import node_access, nodes, reports
+from backend.services.node_access import NodeIdentity
 from backend.settings import get_settings
 from backend.web.deps import DatabaseSession
 
 
-def require_node_token(request: Request) -> None:
-    """Let in only who shows the node token."""
+def identify_node(request: Request, session: DatabaseSession) -> NodeIdentity:
+    """Return which node asks; who shows no good node token is refused."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(
-        token.encode(), get_settings().node_token.encode()
-    ):
+    if scheme.lower() != "bearer":
         raise NotSignedIn("Show the node token: Authorization: Bearer <token>.")
+    return node_access.identify(session, token.strip())
 
 
-router = APIRouter(prefix="/internal/v1", dependencies=[Depends(require_node_token)], include_in_schema=False)
+KnownNode = Annotated[NodeIdentity, Depends(identify_node, scope="function")]
+
+router = APIRouter(
+    prefix="/internal/v1", dependencies=[Depends(identify_node, scope="function")], include_in_schema=False
+)
 
 Lease = Annotated[str, Header(alias="X-Lease-Token", max_length=200)]
 
 
 @router.post("/nodes/register")
-def register(message: Registration, session: DatabaseSession) -> Welcome:
+def register(message: Registration, known: KnownNode, session: DatabaseSession) -> Welcome:
     """Enter a node, and tell it where its doorbell hangs."""
+    known.require(message.name)
     if message.protocol_version != PROTOCOL_VERSION:
         raise Conflict(
             f"This node speaks protocol {message.protocol_version} and the backend {PROTOCOL_VERSION}; "
@@ -60,14 +64,18 @@ def register(message: Registration, session: DatabaseSession) -> Welcome:
 
 
 @router.post("/nodes/heartbeat")
-def heartbeat(message: Heartbeat, session: DatabaseSession) -> HeartbeatReply:
+def heartbeat(message: Heartbeat, known: KnownNode, session: DatabaseSession) -> HeartbeatReply:
     """Note that a node lives."""
+    known.require(message.name)
     return nodes.beat(session, message)
 
 
 @router.post("/jobs/{job_id}/attempts/{attempt}/claim")
-def claim(job_id: str, attempt: int, message: Claim, session: DatabaseSession) -> LaunchOrder:
+def claim(
+    job_id: str, attempt: int, message: Claim, known: KnownNode, session: DatabaseSession
+) -> LaunchOrder:
     """Give an assigned attempt to its supervisor, once."""
+    known.require(message.node)
     return reports.claim(session, job_id, attempt, message.node, message.supervisor)
 
 

@@ -5,6 +5,7 @@ import { formatAgo, formatBytes, formatTime } from "../format";
 import { t } from "../language";
 import { ask, notifyError, runWithButton } from "../notices";
 import { type Poll, poll } from "../poll";
+import { startNodeTokens } from "./node_tokens";
 
 interface Device {
   uuid: string;
@@ -31,12 +32,13 @@ interface Node {
 let watch: Poll;
 
 export function startNodes(isShown: () => boolean): Poll {
+  startNodeTokens();
   watch = poll(3, async () => {
     if (!isShown()) return;
     const { data } = await call<Page<Node>>("GET", "/admin/nodes");
     // When a node was heard of changes all the time; it is shown only when that was long ago.
     const key = JSON.stringify(data.map((node) => ({ ...node, seen_at: node.status === "lost" ? formatAgo(node.seen_at) : "" })));
-    replaceChildrenIfChanged(get("#panel-nodes"), key, () => (data.length ? data.map(buildNode) : [buildInvitation()]));
+    replaceChildrenIfChanged(get("#nodes"), key, () => (data.length ? data.map(buildNode) : [buildInvitation()]));
   });
   return watch;
 }
@@ -50,8 +52,8 @@ function buildInvitation(): HTMLElement {
       "p",
       {},
       t(
-        "还没有节点。在 GPU 机器上用本平台的地址和节点令牌启动 tuneforge-node，它会自动出现在这里。",
-        "No node yet. Start tuneforge-node on a GPU machine with this platform's address and node token; it appears here by itself.",
+        "还没有节点。请在下方签发令牌，并在 GPU 机器上运行所示命令，节点会自动出现在这里。",
+        "No node yet. Issue a token below and run the command shown on a GPU machine; it appears here by itself.",
       ),
     ),
   );
