@@ -29,7 +29,15 @@ def get_engine() -> Engine:
     url = get_settings().database_url
     if not url:
         raise RuntimeError("DATABASE_URL is not set: start the platform with `tuneforge up`, or set it")
-    return create_engine(build_url(url), pool_pre_ping=True, pool_size=10, max_overflow=10, pool_timeout=10)
+    return create_engine(
+        build_url(url),
+        pool_pre_ping=True,
+        pool_size=10,
+        max_overflow=10,
+        pool_timeout=10,
+        # Errors go to logs, which must hold no hash and no sealed key.
+        hide_parameters=True,
+    )
 
 
 @contextmanager

@@ -16,7 +16,12 @@ class Settings(BaseSettings):
     """What an administrator may set; empty variables count as unset, so that compose may pass them on."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TUNEFORGE_", env_ignore_empty=True, extra="ignore", populate_by_name=True
+        env_prefix="TUNEFORGE_",
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
+        # A secret that is too short must not stand in a log for that.
+        hide_input_in_errors=True,
     )
 
     database_url: str | None = Field(default=None, validation_alias="DATABASE_URL", repr=False)

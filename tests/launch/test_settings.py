@@ -59,7 +59,16 @@ def test_secrets_never_show_in_the_settings_text(monkeypatch: pytest.MonkeyPatch
         "TUNEFORGE_SECRET_KEY": "hidden-4" * 4,
         "TUNEFORGE_NODE_TOKEN": "hidden-5" * 4,
     }
-    assert "hidden" not in repr(_set_environment(monkeypatch, values))
+    settings = _set_environment(monkeypatch, values)
+    assert settings.secret_key.startswith("hidden-4")
+    assert settings.node_token.startswith("hidden-5")
+    assert "hidden" not in repr(settings) + str(settings)
+
+
+def test_a_secret_that_is_refused_does_not_show_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError) as caught:
+        _set_environment(monkeypatch, {"TUNEFORGE_SECRET_KEY": "hidden", "TUNEFORGE_NODE_TOKEN": "hidden"})
+    assert "hidden" not in str(caught.value)
 
 
 def test_a_secret_is_made_once_by_many_at_a_time_and_private(tmp_path: Path) -> None:
