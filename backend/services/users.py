@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import threading
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -42,6 +43,8 @@ MAX_TOKENS = 50
 
 _USERNAME = re.compile(r"[\w][\w.-]{1,30}[\w]")
 _hasher = PasswordHasher()
+# Each takes 64 MB for its while: strangers who log in all at once must not use up the machine's memory.
+_verifications = threading.BoundedSemaphore(8)
 # Verified when there is no such user, so that the answer takes as long as for one who exists.
 _NOBODYS_HASH = _hasher.hash(secrets.token_urlsafe(16))
 
@@ -258,7 +261,8 @@ def _refuse_if_throttled(session: Session, key: str, address: str, now: datetime
 
 def _verify(password_hash: str, password: str) -> bool:
     try:
-        return _hasher.verify(password_hash, password)
+        with _verifications:
+            return _hasher.verify(password_hash, password)
     except (VerificationError, InvalidHashError):
         return False
 
@@ -319,6 +323,8 @@ def create_token(
     """Make an API token; its text is returned this once and never stored."""
     if expires_at is not None and expires_at <= utc_now():
         raise Invalid([Problem(("expires_at",), "this moment has passed", "这个时间已经过去")])
+    # Of two at once the second waits, and sees the first.
+    session.get_one(User, user_id, with_for_update=True)
     count = session.scalar(select(func.count()).where(ApiToken.user_id == user_id)) or 0
     if count >= MAX_TOKENS:
         raise Conflict(

@@ -322,3 +322,18 @@ def test_tokens_are_few_named_apart_and_not_made_expired() -> None:
         users.create_token(session, user_id, "last", None)
         with pytest.raises(Conflict, match="delete one"):
             users.create_token(session, user_id, "more", None)
+
+
+def test_of_two_tokens_of_one_name_at_once_one_is_made() -> None:
+    user_id = make_user("ann")
+
+    def create(_: int) -> str:
+        try:
+            with transaction() as session:
+                users.create_token(session, user_id, "ci", None)
+        except Conflict as error:
+            return error.code
+        return "made"
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(create, range(4))) == ["made", *["token_name_taken"] * 3]
