@@ -34,6 +34,7 @@ from backend.tables.node import Node
 from backend.tables.user import User
 
 REPORT_SECONDS = 1.0
+SAMPLE_SECONDS = 5.0
 LOG_LIMIT_BYTES = 256 << 20
 
 
@@ -231,9 +232,11 @@ def _differs(statement: Insert, names: tuple[str, ...]) -> ColumnElement[bool]:
 
 
 def _store_gpu_samples(session: Session, job: Job, message: Report) -> None:
-    if not message.devices:
-        return
+    """Reports come every second; a long job would leave millions of samples."""
     now = utc_now()
+    last = session.scalar(select(func.max(GpuSample.at)).where(GpuSample.job_id == job.id))
+    if not message.devices or (last is not None and now - last < timedelta(seconds=SAMPLE_SECONDS)):
+        return
     rows = [
         {
             "job_id": job.id,

@@ -206,6 +206,33 @@ def test_devices_are_sampled(owner_id: str) -> None:
         ]
 
 
+def test_of_many_samples_a_few_over_the_whole_time_are_listed(owner_id: str) -> None:
+    order = start_job(owner_id)
+    with transaction() as session:
+        for moment in range(100):
+            for device in ("a", "b"):
+                session.add(
+                    GpuSample(job_id=order.job_id, at=NOON + timedelta(seconds=moment), device=device)
+                )
+    with transaction() as session:
+        job = session.get_one(Job, order.job_id)
+        assert len(jobs.list_gpu_samples(session, job)) == 200
+        few = jobs.list_gpu_samples(session, job, 50)
+    assert len(few) <= 50
+    assert {sample.device for sample in few} == {"a", "b"}
+    assert few[0].at == NOON
+    assert few[-1].at >= NOON + timedelta(seconds=95)
+
+
+def test_samples_of_one_moment_are_kept_once(owner_id: str) -> None:
+    order = start_job(owner_id)
+    device = build_devices(1, name="node-1")[0]
+    for _ in range(3):
+        _report(order, devices=[device.model_dump()])
+    with transaction() as session:
+        assert len(session.scalars(select(GpuSample)).all()) == 1
+
+
 # -- the end -----------------------------------------------------------------------------------------------
 
 
