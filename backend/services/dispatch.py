@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import timedelta
 
 from sqlalchemy import func, select
@@ -58,11 +60,23 @@ def _as_queued(job: Job) -> QueuedJob:
 
 def find_queue_position(session: Session, job: Job) -> int | None:
     """Return the job's place in its GPU kind's queue, from 1; None when it does not wait."""
-    if job.status != JobStatus.QUEUED:
-        return None
-    rows = session.scalars(select(Job).where(Job.status == JobStatus.QUEUED, Job.gpu_kind == job.gpu_kind))
-    ordered = order_queue([_as_queued(row) for row in rows])
-    return next((place for place, queued in enumerate(ordered, start=1) if queued.id == job.id), None)
+    return find_queue_positions(session, [job]).get(job.id)
+
+
+def find_queue_positions(session: Session, jobs: Iterable[Job]) -> dict[str, int]:
+    """Return the places of those of `jobs` that wait, each from 1 in its GPU kind's queue, by job id."""
+    kinds = {job.gpu_kind for job in jobs if job.status == JobStatus.QUEUED}
+    if not kinds:
+        return {}
+    # Without the rows' large parts: queues may be long, and this is asked for often.
+    columns = select(Job.id, Job.tier, Job.queued_at, Job.gpu_kind, Job.gpu_count)
+    waiting = session.execute(columns.where(Job.status == JobStatus.QUEUED, Job.gpu_kind.in_(kinds))).all()
+    places = Counter[str]()
+    positions = {}
+    for queued in order_queue([QueuedJob(*row) for row in waiting]):
+        places[queued.gpu_kind] += 1
+        positions[queued.id] = places[queued.gpu_kind]
+    return positions
 
 
 def reap(session: Session) -> int:

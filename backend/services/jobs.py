@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select, true, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from backend import queue, storage
 from backend.domain.errors import Conflict, NotFound
@@ -97,7 +97,7 @@ def list_jobs(
     if after:
         query = query.where(Job.id > after if oldest_first else Job.id < after)
     query = query.order_by(Job.id.asc() if oldest_first else Job.id.desc()).limit(limit + 1)
-    found = session.scalars(query).all()
+    found = session.scalars(query.options(joinedload(Job.owner))).all()
     return found[:limit], len(found) > limit
 
 
@@ -143,10 +143,15 @@ def list_points_noted(session: Session, job_id: str, since: datetime, step: int)
     return session.scalars(query.order_by(MetricRow.noted_at, MetricRow.step).limit(20_000)).all()
 
 
-def list_gpu_samples(session: Session, job: Job) -> Sequence[GpuSample]:
-    """Return how the job's devices stood over time, oldest first."""
-    query = select(GpuSample).where(GpuSample.job_id == job.id).order_by(GpuSample.at)
-    return session.scalars(query.limit(20_000)).all()
+def list_gpu_samples(session: Session, job: Job, most: int = 5000) -> Sequence[GpuSample]:
+    """Return how the job's devices stood over its whole time, oldest first; of very many moments every n-th."""
+    of_job = GpuSample.job_id == job.id
+    count = session.scalar(select(func.count()).where(of_job)) or 0
+    moment = func.dense_rank().over(order_by=GpuSample.at).label("moment")
+    ranked = select(GpuSample, moment).where(of_job).subquery()
+    sample = aliased(GpuSample, ranked)
+    query = select(sample).where((ranked.c.moment - 1) % (count // most + 1) == 0)
+    return session.scalars(query.order_by(sample.at, sample.device)).all()
 
 
 def list_artifacts(session: Session, job: Job) -> Sequence[Artifact]:
@@ -253,6 +258,18 @@ def delete(session: Session, user: User, job_id: str) -> None:
     job = get_job(session, user, job_id, lock=True)
     if JobStatus(job.status) not in FINISHED:
         raise Conflict("This job is not finished; stop it first.", zh="任务尚未结束，请先停止。")
+    if _is_model_in_use(session, job):
+        raise Conflict(
+            "An evaluation that is not finished uses this job's model; wait for it or stop it.",
+            zh="有尚未结束的评估任务正在使用该任务的模型，请等待其结束或先停止它。",
+        )
     session.delete(job)
     session.flush()
     storage.delete_job_folder(job.id)
+
+
+def _is_model_in_use(session: Session, job: Job) -> bool:
+    paths = (Job.launch["adapter_path"].astext, Job.launch["model_path"].astext)
+    inside = or_(*(path.startswith(f"jobs/{job.id}/", autoescape=True) for path in paths))
+    unfinished = Job.status.in_([JobStatus.QUEUED, *ACTIVE])
+    return session.scalars(select(Job.id).where(unfinished, inside)).first() is not None

@@ -66,14 +66,16 @@ def read_jobs(job_ids: Collection[str]) -> dict[str, LiveJob]:
     """Return the jobs that still exist, as they stand now."""
     with transaction() as session:
         query = select(Job).where(Job.id.in_(job_ids)).options(joinedload(Job.owner))
+        found = session.scalars(query).all()
+        positions = dispatch.find_queue_positions(session, found)
         return {
             job.id: LiveJob(
                 job,
-                dispatch.find_queue_position(session, job),
+                positions.get(job.id),
                 nodes.find_name(session, job.node_id),
                 storage.measure_log(job.id),
             )
-            for job in session.scalars(query)
+            for job in found
         }
 
 

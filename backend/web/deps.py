@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
 from backend.database import transaction
-from backend.domain.errors import NotAllowed, NotSignedIn
+from backend.domain.errors import Invalid, NotAllowed, NotSignedIn, Problem
 from backend.services import users
 from backend.settings import get_settings
 from backend.tables.user import User
@@ -69,11 +69,25 @@ def find_user(request: Request, session: DatabaseSession) -> User | None:
 Visitor = Annotated[User | None, Depends(find_user, scope="function")]
 
 
-def require_user(user: Visitor) -> User:
-    """Let in only who is signed in."""
+def require_user(user: Visitor, request: Request) -> User:
+    """Let in only who is signed in, and asks what the route understands."""
     if user is None:
         raise NotSignedIn("Sign in, or show an API token: Authorization: Bearer <token>.")
+    if request.url.path.startswith("/api/"):
+        _refuse_unknown_parameters(request)
     return user
+
+
+def _refuse_unknown_parameters(request: Request) -> None:
+    """A misspelt filter would else be ignored, and answered with everything."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    problems = [
+        Problem(("query", name), f"there is no such parameter; there is {', '.join(sorted(known)) or 'none'}")
+        for name in request.query_params
+        if name not in known
+    ]
+    if problems:
+        raise Invalid(problems)
 
 
 SignedIn = Annotated[User, Depends(require_user, scope="function")]
@@ -85,7 +99,7 @@ def identify(request: Request) -> str:
     For routes that ask the network, which must not keep a database connection waiting.
     """
     with transaction() as session:
-        return require_user(find_user(request, session)).id
+        return require_user(find_user(request, session), request).id
 
 
 SignedInId = Annotated[str, Depends(identify)]

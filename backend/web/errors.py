@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -56,6 +56,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(DataError, _answer_data_error)
+    app.add_exception_handler(IntegrityError, _answer_collision)
     app.add_exception_handler(OperationalError, _answer_outage)
     app.add_exception_handler(PoolTimeout, _answer_outage)
     app.add_exception_handler(Exception, _answer_fault)
@@ -111,6 +112,13 @@ def _answer_data_error(request: Request, error: Exception) -> Response:
     return _answer(
         request, build_problem(422, "invalid", Invalid.title, "A value cannot be stored as it is.")
     )
+
+
+def _answer_collision(request: Request, error: Exception) -> Response:
+    logger.warning("Two changes collided: %s", error)
+    detail = "Somebody changed the same thing at the same moment; look at it and try again."
+    chinese = "有人在同一时刻修改了同一内容，请查看后重试。"
+    return _answer(request, build_problem(409, "conflict", "Conflict", detail, detail_zh=chinese))
 
 
 def _answer_outage(request: Request, error: Exception) -> Response:

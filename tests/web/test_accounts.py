@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session as DatabaseSession
 
 from backend.database import transaction
 from backend.services import users
@@ -255,6 +256,36 @@ def test_only_administrators_see_the_administrators_lists(
     _check_problem(owner.get(path), 403, "administrators_only")
     body = administrator.get(path).json()
     assert set(body) >= {"data", "has_more", "next"}
+
+
+def test_an_administrator_shuts_a_person_out_and_lets_them_in_again(
+    owner: Person, administrator: Person
+) -> None:
+    path = f"/admin/users/{owner.id}"
+    _check_problem(owner.request("PATCH", path, json={"is_active": False}), 403, "administrators_only")
+    assert administrator.request("PATCH", path, json={"is_active": False}).json()["is_active"] is False
+    _check_problem(owner.get("/me"), 401, "bad_token")
+    assert administrator.request("PATCH", path, json={"is_active": True}).json()["is_active"] is True
+    assert owner.get("/me").status_code == 200
+    himself = f"/admin/users/{administrator.id}"
+    _check_problem(administrator.request("PATCH", himself, json={"is_active": False}), 409, "conflict")
+    _check_problem(
+        administrator.request("PATCH", "/admin/users/nosuch", json={"is_active": True}), 404, "not_found"
+    )
+
+
+def test_two_changes_that_collide_are_a_conflict_and_no_fault(
+    owner: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should a race have been overlooked, the database's refusal is told as what it is."""
+    monkeypatch.setattr(users, "create_token", _insert_twice)
+    _check_problem(owner.post("/tokens", json={"name": "ci"}), 409, "conflict")
+
+
+def _insert_twice(session: DatabaseSession, user_id: str, *_: object) -> None:
+    for _number in range(2):
+        session.add(ApiToken(user_id=user_id, name="same", prefix="x", token_hash="same"))
+        session.flush()
 
 
 def test_times_are_in_utc_with_a_z(owner: Person) -> None:

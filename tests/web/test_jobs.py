@@ -348,7 +348,7 @@ def test_lists_are_ones_own_newest_first_in_pages(
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=101", "limit=x", "limit=-1", "sort=name", "created_after=yesterday",
+    "query", ["stauts=failed", "status=failed&x", "limit=0", "limit=101", "limit=x", "limit=-1", "sort=name", "created_after=yesterday",
               "limit=" + "9" * 5000, "created_after=2026-01-01T00:00:00", "after=" + "x" * 41, "q=" + "x" * 201]
 )  # fmt: skip
 def test_odd_questions_are_refused(owner: Person, query: str) -> None:
@@ -390,6 +390,8 @@ def test_places_in_the_queue_follow_tier_and_age(owner: Person, colleague: Perso
     mine = submit_job(colleague.id, tier="flex")
     places = {tier: owner.get(f"/jobs/{job_id}").json()["queue_position"] for tier, job_id in ids.items()}
     assert places == {"express": 1, "flex": 2, "spot": 4}
+    listed = {job["tier"]: job["queue_position"] for job in owner.get("/jobs").json()["data"]}
+    assert listed == places
     assert colleague.get(f"/jobs/{mine}").json()["queue_position"] == 3
 
 
@@ -494,6 +496,14 @@ def test_only_a_finished_job_is_deleted_with_all_its_files_and_its_charge_stays(
     with transaction() as session:
         assert session.scalars(select(LedgerEntry.job_id)).all() == [None]
     assert owner.request("DELETE", f"/jobs/{order.job_id}").status_code == 404
+
+
+def test_a_job_whose_model_an_evaluation_still_needs_is_kept(platform: None, owner: Person) -> None:
+    train_id = _train_to_the_end(owner)
+    evaluation = _submit(owner, EVALUATE | {"adapter": train_id})["id"]
+    _refuse(owner.request("DELETE", f"/jobs/{train_id}"), 409, "conflict")
+    assert owner.post(f"/jobs/{evaluation}/stop").status_code == 202
+    assert owner.request("DELETE", f"/jobs/{train_id}").status_code == 204
 
 
 def test_a_failed_job_says_why_and_what_to_do_in_both_languages(owner: Person) -> None:

@@ -72,8 +72,15 @@ def list_jobs(
     statuses = tuple(status.split(",")) if status else ()
     wanted = JobFilter(kind, statuses, q, created_after, created_before)
     found, has_more = jobs.list_jobs(session, user, wanted, sort=sort, after=after, limit=limit)
+    positions = dispatch.find_queue_positions(session, found)
+    shown = [
+        shapes.show_job(
+            job, queue_position=positions.get(job.id), node_name=nodes.find_name(session, job.node_id)
+        )
+        for job in found
+    ]
     return {
-        "data": [_show(session, job) for job in found],
+        "data": shown,
         "has_more": has_more,
         "next": found[-1].id if has_more else None,
         "counts": jobs.count_jobs(session, user, wanted),
