@@ -82,8 +82,8 @@ _SPELLINGS = {
     "910b": "(?:ascend-?)?910b[0-9]?",
 }
 
-# One slot of a machine without GPUs: about two cores of a server, in float32.
-CPU = GpuKind("cpu", "CPU", 16 * GIB, 80e9, 12e9, 5e9, 3000)
+# One slot of a machine without GPUs: a core or two of a server, in float32.
+CPU = GpuKind("cpu", "CPU", 16 * GIB, 150e9, 25e9, 5e9, 3000)
 
 _UNKNOWN = GpuKind("", "", 24 * GIB, 150e12, 900e9, 25e9, 30_000, known=False)
 

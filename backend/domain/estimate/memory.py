@@ -18,6 +18,9 @@ PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "vision",
 _CONTEXT_BYTES = int(0.5 * GIB)
 """CUDA's own context and kernels: measured, what the driver shows above what torch has reserved."""
 
+_PROCESS_BYTES = int(0.9 * GIB)
+"""Measured: the resident memory of a run's process on a CPU before it holds a model."""
+
 _WORKSPACE_BYTES = 72 * MIB
 """Measured: what matrix products and small buffers take of torch's own memory."""
 
@@ -80,12 +83,14 @@ def estimate_memory(run: RunSettings, batch: Batch) -> Memory:
             moment["gradients"] = -fixed["gradients"]
     peak = max(moments, key=lambda moment: sum(moment.values()))
     parts = {name: int(fixed.get(name, 0) + peak.get(name, 0)) for name in PARTS}
-    parts["activations"] += 0 if run.on_cpu else _WORKSPACE_BYTES
-    if not run.on_cpu:
-        moving = parts["activations"] + parts["logits"] + parts["vision"]
-        trained = 0 if run.finetuning_type == "lora" else parts["gradients"] + parts["optimizer"]
-        cache = _CACHE_BYTES + _CACHE_SHARE_MOVING * moving + _CACHE_SHARE_TRAINED * trained
-        parts["overhead"] = _CONTEXT_BYTES + int(cache)
+    if run.on_cpu:
+        parts["overhead"] = _PROCESS_BYTES
+        return Memory(parts)
+    parts["activations"] += _WORKSPACE_BYTES
+    moving = parts["activations"] + parts["logits"] + parts["vision"]
+    trained = 0 if run.finetuning_type == "lora" else parts["gradients"] + parts["optimizer"]
+    cache = _CACHE_BYTES + _CACHE_SHARE_MOVING * moving + _CACHE_SHARE_TRAINED * trained
+    parts["overhead"] = _CONTEXT_BYTES + int(cache)
     return Memory(parts)
 
 

@@ -11,7 +11,7 @@ from backend.domain.estimate.batch import Batch, measure_picture
 from backend.domain.estimate.dataset_facts import DatasetFacts
 from backend.domain.estimate.parameters import count_parameters
 from backend.domain.estimate.run_settings import RunSettings, read_count, read_number
-from backend.domain.estimate.speed import StepTime, choose_ceilings, estimate_forward, estimate_loading
+from backend.domain.estimate.speed import StepTime, bind, choose_ceilings, estimate_forward, estimate_loading
 from backend.domain.estimate.work import count_prefill
 from backend.domain.gpu_kinds import GIB
 
@@ -22,7 +22,8 @@ _READ_BYTES_PER_SECOND = 1.5 * GIB
 _WRITE_BYTES_PER_SECOND = 0.8 * GIB
 _TOKENS_PER_SECOND = 60_000.0
 _LAUNCHES_A_DECODED_LAYER = 56
-"""A layer's forward pass, and adding to its cache."""
+_LAUNCHES_A_TOKEN = 100
+"""A layer's forward pass with adding to its cache; choosing the token and everything around it."""
 
 _FIRST_STEPS_SECONDS = 3.0
 """What the first steps take longer on a GPU: kernels are loaded, memory is taken."""
@@ -185,10 +186,9 @@ def estimate_generation(
     cache = size * 2 * text.layers * text.key_value_width * run.compute_bytes * (prompt + answer / 2)
     read = run.model.parameters * run.compute_bytes + cache
     flops = 2 * size * run.model.parameters / (run.gpu.flops_per_second * ceilings.matrix_share)
-    token = max(
-        read / (run.gpu.bytes_per_second * ceilings.bandwidth_share) + flops,
-        (_LAUNCHES_A_DECODED_LAYER * text.layers + 60) * ceilings.forward_seconds,
-    )
+    device = read / (run.gpu.bytes_per_second * ceilings.bandwidth_share) + flops
+    host = (_LAUNCHES_A_DECODED_LAYER * text.layers + _LAUNCHES_A_TOKEN) * ceilings.forward_seconds
+    token = bind(device, host, ceilings)
     seconds = batches * (prefill + answer * token + estimate_loading(run, prefill_batch, ceilings))
     return seconds, Steps(batches, examples, 0, 1.0, examples, round(examples * (prompt + answer)))
 
@@ -212,5 +212,5 @@ def estimate_generation_bytes(
         # Only the last position's logits are made, in float32 for sampling.
         "logits": size * text.vocabulary * 4 * 3,
         "vision": int(vision),
-        "overhead": 0 if run.on_cpu else int(0.5 * GIB),
+        "overhead": int((0.9 if run.on_cpu else 0.5) * GIB),
     }

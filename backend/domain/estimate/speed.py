@@ -50,15 +50,15 @@ GPU_CEILINGS = Ceilings(
     sharpness=4.0,
 )
 CPU_CEILINGS = Ceilings(
-    matrix_share=0.5,
-    bandwidth_share=0.5,
-    stream_share=0.5,
-    forward_seconds=18e-6,
-    backward_seconds=14e-6,
-    step_seconds=0.01,
-    tensor_seconds=40e-6,
-    decode_seconds=0.027,
-    scale_seconds=0.10,
+    matrix_share=0.67,
+    bandwidth_share=0.73,
+    stream_share=0.73,
+    forward_seconds=10.3e-6,
+    backward_seconds=7.5e-6,
+    step_seconds=0.0056,
+    tensor_seconds=10e-6,
+    decode_seconds=0.0072,
+    scale_seconds=0.04,
     example_seconds=0.0003,
     sharpness=1.0,
 )
@@ -107,15 +107,15 @@ def _estimate_pass(run: RunSettings, work: Pass, ceilings: Ceilings) -> float:
         (work.backward + work.again, work.backward.launches * backward + work.again.launches * forward),
         (work.vision_backward, work.vision_backward.launches * backward),
     )
-    return sum(_bound(estimate_device(run, work, ceilings), host, ceilings) for work, host in stretches)
+    return sum(bind(estimate_device(run, work, ceilings), host, ceilings) for work, host in stretches)
 
 
 def estimate_forward(run: RunSettings, work: Work, ceilings: Ceilings) -> float:
     """Return the seconds of a forward pass without gradients."""
-    return _bound(estimate_device(run, work, ceilings), work.launches * ceilings.forward_seconds, ceilings)
+    return bind(estimate_device(run, work, ceilings), work.launches * ceilings.forward_seconds, ceilings)
 
 
-def _bound(device: float, host: float, ceilings: Ceilings) -> float:
+def bind(device: float, host: float, ceilings: Ceilings) -> float:
     """Return the larger of the two, or somewhat more where they are alike: they do not overlap perfectly."""
     power = ceilings.sharpness
     return float((device**power + host**power) ** (1 / power)) if device + host > 0 else 0.0

@@ -128,7 +128,8 @@ def count_layer_forward(run: RunSettings, batch: Batch, *, adapted: bool = True)
         launches += 12 * text.experts
     if run.finetuning_type == "lora" and adapted:
         # x → float32 → half (12 bytes), A's input; B's output scaled and added.
-        moved += (2 * width + 8 + width) * inputs + 7 * width * outputs
+        casts = 12 if width < 4 else 0
+        moved += (casts + width) * inputs + 7 * width * outputs
         launches += _LAUNCHES_AN_ADAPTER * matrices
     if single:
         moved += 6 * text.active_layer_parameters / max(1.0, batch.tokens)
@@ -150,7 +151,8 @@ def _count_layer_backward(run: RunSettings, batch: Batch) -> Work:
     flops = 2 * text.active_layer_parameters * (2.0 if trained else 1.0) + attention
     launches = 1.3 * forward.launches
     if run.finetuning_type == "lora":
-        moved += (5 * width + 12) * inputs + 5 * width * outputs
+        casts = 12 if width < 4 else 0
+        moved += (5 * width + casts) * inputs + 5 * width * outputs
         flops += 4 * run.lora_rank * (inputs + outputs)
         launches += _LAUNCHES_BACK_AN_ADAPTER * matrices
     elif trained:
