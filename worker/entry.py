@@ -37,10 +37,10 @@ def main() -> None:
 class ForgivingFile(io.FileIO):
     """A file that a full disk does not fail: a run must not be lost to a line of its log."""
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any, /) -> int:
         """Write what there is room for; what there is none for is lost."""
         try:
-            return super().write(data)
+            return super().write(data) or 0
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return memoryview(data).nbytes

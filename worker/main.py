@@ -29,6 +29,7 @@ from worker.beat import HeartbeatThread
 from worker.device_readings import write_devices
 from worker.doorbell import Doorbell
 from worker.gpus import DeviceInventory
+from worker.marks import end_orphans
 from worker.roster import Roster
 from worker.settings import SettingsError, WorkerSettings, read_settings
 from worker.starter import Starter
@@ -76,6 +77,7 @@ class Node:
         self._settings.run_folder.mkdir(parents=True, exist_ok=True)
         lock = take_node_lock(self._settings)
         self._starter.open()
+        self._take_over()
         demonstration = start_demonstration(self._settings) if self._settings.with_demonstration else None
         try:
             welcome = self._register(BackendClient(self._settings.server_url, self._settings.node_token))
@@ -87,6 +89,16 @@ class Node:
                 demonstration.terminate()
             lock.close()
         return 0
+
+    def _take_over(self) -> None:
+        """Adopt what the last node left running, even before the backend answers; end what nobody knows of."""
+        for entry in self._roster.list_entries():
+            if entry.supervisor is None:
+                self._starter.start_supervisor(entry.key)
+        # Nodes of other names may run on this machine too.
+        rosters = self._settings.run_folder.parent.glob("*/*")
+        for mark in end_orphans(self._settings.home / "jobs", {file.name for file in rosters}):
+            _say(f"ended processes of {mark}, which nobody supervised")
 
     def _note_signal(self, number: int, _frame: object) -> None:
         # A first SIGTERM may be followed by a SIGQUIT of one who does not want to wait.

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -82,18 +83,37 @@ def build_attempt_mark(job_id: str, attempt: int) -> str:
 
 def list_attempt_processes(mark: str) -> list[int]:
     """Return the pids of all living processes that carry the attempt's mark."""
-    wanted = f"{ATTEMPT_MARK}={mark}".encode()
-    found = []
+    return [pid for pid, found in list_marked_processes() if found == mark]
+
+
+def list_marked_processes() -> Iterator[tuple[int, str]]:
+    """Yield (pid, mark) of every living process of any attempt."""
+    beginning = f"{ATTEMPT_MARK}=".encode()
     for entry in os.scandir(_PROC):
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             environment = (_PROC / entry.name / "environ").read_bytes()
-            if wanted in environment.split(b"\0"):
-                stat = _read_stat(int(entry.name))
+            for variable in environment.split(b"\0"):
+                stat = _read_stat(int(entry.name)) if variable.startswith(beginning) else None
                 if stat is not None and stat[1]:
-                    found.append(int(entry.name))
-    return found
+                    yield int(entry.name), variable.removeprefix(beginning).decode(errors="replace")
+
+
+def end_orphans(jobs_folder: Path, known: Container[str]) -> set[str]:
+    """Kill what works inside `jobs_folder` for attempts that are not `known`; return their marks.
+
+    Only what works there: another platform on this machine has attempts of its own.
+    """
+    orphans = set()
+    for pid, mark in list_marked_processes():
+        with contextlib.suppress(OSError):
+            is_here = Path(os.readlink(_PROC / str(pid) / "cwd")).is_relative_to(jobs_folder.resolve())
+            if is_here and mark not in known:
+                orphans.add(mark)
+    for mark in orphans:
+        kill_attempt(mark)
+    return orphans
 
 
 def kill_attempt(mark: str, patience_seconds: float = 15.0) -> list[int]:

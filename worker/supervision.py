@@ -32,7 +32,7 @@ from worker.tracking import read_tracking
 from worker.workspace import Workspace, replace_text
 
 _TICK_SECONDS = 0.2
-_STOP_SECONDS = {EndReason.NODE_STOPPED: 90.0}
+_STOP_SECONDS = {EndReason.NODE_STOPPED: 75.0}
 _DEFAULT_STOP_SECONDS = 300.0
 """How long a run may take to end a step and save its checkpoint before it is killed."""
 _LAST_WORD_SECONDS = 15.0

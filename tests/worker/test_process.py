@@ -16,7 +16,14 @@ from backend.domain.protocol import AttemptKey, TrackingPlan
 from tests.worker.conftest import wait_until
 from tests.worker.test_workspace import build_order
 from worker import process
-from worker.marks import kill_attempt, list_attempt_processes, parse_mark, read_mark, read_own_mark
+from worker.marks import (
+    end_orphans,
+    kill_attempt,
+    list_attempt_processes,
+    parse_mark,
+    read_mark,
+    read_own_mark,
+)
 from worker.workspace import Workspace
 
 NODE_ENVIRONMENT = {
@@ -132,6 +139,22 @@ def marked() -> Iterator[list[subprocess.Popen[bytes]]]:
 def test_all_of_an_attempt_is_killed_and_nothing_else(marked: list[subprocess.Popen[bytes]]) -> None:
     assert kill_attempt("job12345.1") == []
     assert [each.poll() for each in marked] == [-9, -9, None, None]
+
+
+def test_orphans_are_ended_only_where_they_work(tmp_path: Path) -> None:
+    """Of an unknown attempt, of a known one, and of another platform's home."""
+    here, elsewhere = tmp_path / "jobs" / "a", tmp_path / "other" / "jobs" / "a"
+    started = []
+    for folder, mark in ((here, "unknown1.1"), (here, "known123.1"), (elsewhere, "unknown1.2")):
+        folder.mkdir(parents=True, exist_ok=True)
+        environment = {"PATH": os.environ["PATH"], "TUNEFORGE_ATTEMPT": mark}
+        started.append(subprocess.Popen(["sleep", "60"], env=environment, cwd=folder))
+    wait_until(lambda: list_attempt_processes("unknown1.2"), 5)
+    assert end_orphans(tmp_path / "jobs", {"known123.1"}) == {"unknown1.1"}
+    assert [each.poll() for each in started] == [-9, None, None]
+    for each in started:
+        each.kill()
+        each.wait()
 
 
 def test_a_process_is_known_by_more_than_its_pid() -> None:

@@ -82,6 +82,22 @@ def test_what_is_assigned_starts_without_its_ring(
     assert run_to_end(job_id).status == "succeeded", node.log.read_text()
 
 
+def test_the_doorbell_is_heard_again_after_its_connections_were_cut(
+    start_node: StartNode, submit_fake: Submit, redis_url: str
+) -> None:
+    start_node()
+    assert run_to_end(submit_fake(steps=1)).status == "succeeded"
+    with redis.from_url(redis_url) as client:
+        blocked = {entry["id"] for entry in client.client_list() if entry["cmd"] == "brpop"}
+        assert blocked
+        for number in blocked:
+            client.client_kill_filter(_id=number)
+        wait_until(
+            lambda: any(e["cmd"] == "brpop" and e["id"] not in blocked for e in client.client_list()), 20
+        )
+    assert run_to_end(submit_fake(steps=1)).status == "succeeded"
+
+
 def test_a_ring_that_comes_many_times_starts_one_run(
     start_node: StartNode, submit_fake: Submit, tmp_path: Path
 ) -> None:
