@@ -127,7 +127,9 @@ def _filter(query: Any, user: User, wanted: JobFilter) -> Any:
 
 def list_events(session: Session, job: Job) -> Sequence[JobEvent]:
     """Return the job's moves, oldest first."""
-    return session.scalars(select(JobEvent).where(JobEvent.job_id == job.id).order_by(JobEvent.id)).all()
+    return session.scalars(
+        select(JobEvent).where(JobEvent.job_id == job.id).order_by(JobEvent.created_at, JobEvent.id)
+    ).all()
 
 
 def list_points(session: Session, job_id: str, after_step: int, limit: int = 20_000) -> Sequence[MetricRow]:

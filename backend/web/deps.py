@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
@@ -78,9 +78,15 @@ def require_user(user: Visitor, request: Request) -> User:
     return user
 
 
+def _list_parameters(dependant: Any) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for part in dependant.dependencies:
+        yield from _list_parameters(part)
+
+
 def _refuse_unknown_parameters(request: Request) -> None:
     """A misspelt filter would else be ignored, and answered with everything."""
-    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    known = set(_list_parameters(request.scope["route"].dependant))
     problems = [
         Problem(("query", name), f"there is no such parameter; there is {', '.join(sorted(known)) or 'none'}")
         for name in request.query_params

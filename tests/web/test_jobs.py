@@ -348,11 +348,42 @@ def test_lists_are_ones_own_newest_first_in_pages(
 
 
 @pytest.mark.parametrize(
-    "query", ["stauts=failed", "status=failed&x", "limit=0", "limit=101", "limit=x", "limit=-1", "sort=name", "created_after=yesterday",
-              "limit=" + "9" * 5000, "created_after=2026-01-01T00:00:00", "after=" + "x" * 41, "q=" + "x" * 201]
+    "query",
+    ["stauts=failed", "status=failed&x", "limit=0", "limit=101", "limit=x", "limit=-1", "limit=" + "9" * 5000,
+     "sort=name", "created_after=yesterday", "created_after=2026-01-01T00:00:00", "after=" + "x" * 41, "q=" + "x" * 201],
 )  # fmt: skip
 def test_odd_questions_are_refused(owner: Person, query: str) -> None:
     assert owner.get(f"/jobs?{query}").status_code == 422
+
+
+def test_short_lists_are_given_whole_or_in_pages(
+    platform: None, owner: Person, administrator: Person
+) -> None:
+    order = start_job(owner.id)
+    finish_job(order, artifacts=[{"name": name, "size_bytes": 1} for name in ("a", "b#1", "c/d")])
+    for person, path, key in [
+        (owner, f"/jobs/{order.job_id}/events", "id"),
+        (owner, f"/jobs/{order.job_id}/artifacts", "name"),
+        (owner, "/arguments", "name"),
+        (administrator, "/admin/users", "id"),
+    ]:
+        whole = person.get(path).json()
+        assert (whole["has_more"], whole["next"]) == (False, None)
+        rows, after = [], None
+        while True:
+            page = person.get(path, params={"limit": 2} | ({"after": after} if after else {})).json()
+            rows += page["data"]
+            assert len(page["data"]) <= 2
+            if not page["has_more"]:
+                break
+            after = page["next"]
+        assert rows == whole["data"]
+        assert len({row[key] for row in rows}) == len(rows) > 1
+        assert person.get(path, params={"after": "nosuch"}).json()["data"] == []
+        assert person.get(path, params={"limit": 0}).status_code == 422
+        assert person.get(path, params={"lmit": 2}).status_code == 422
+    for path in ("/models", "/datasets", "/tokens"):
+        assert len(owner.get(path, params={"limit": 1}).json()["data"]) == 1
 
 
 def test_jobs_are_found_by_kind_status_name_model_and_time(owner: Person) -> None:

@@ -11,6 +11,7 @@ from backend.domain import arguments, pricing
 from backend.domain.gpu_kinds import describe_gpu_kind
 from backend.services import billing, catalogue, jobs, nodes, submission
 from backend.web.api import shapes
+from backend.web.api.paging import Paging, show_page
 from backend.web.deps import DatabaseSession, SignedIn
 
 router = APIRouter(tags=["catalogue"])
@@ -19,10 +20,10 @@ Reference = Annotated[str, Path(max_length=200)]
 
 
 @router.get("/models")
-def list_models(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+def list_models(user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return the models the asker may use."""
     found = [shapes.show_model(model) for model in catalogue.list_models(session, user)]
-    return {"data": found, "has_more": False, "next": None}
+    return show_page(found, paging)
 
 
 @router.get("/models/{reference}")
@@ -32,10 +33,10 @@ def get_model(reference: Reference, user: SignedIn, session: DatabaseSession) ->
 
 
 @router.get("/datasets")
-def list_datasets(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+def list_datasets(user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return the datasets the asker may use."""
     found = [shapes.show_dataset(dataset) for dataset in catalogue.list_datasets(session, user)]
-    return {"data": found, "has_more": False, "next": None}
+    return show_page(found, paging)
 
 
 @router.get("/datasets/{reference}")
@@ -118,6 +119,6 @@ def get_defaults(
 
 
 @router.get("/arguments")
-def list_arguments(user: SignedIn) -> dict[str, Any]:
+def list_arguments(user: SignedIn, paging: Paging) -> dict[str, Any]:
     """Return every training argument that may be set, with type, choices, default and help."""
-    return {"data": arguments.list_arguments(), "has_more": False, "next": None}
+    return show_page(arguments.list_arguments(), paging, "name")

@@ -14,6 +14,7 @@ from backend.services import dispatch, idempotency, jobs, nodes, results, submis
 from backend.services.jobs import JobFilter
 from backend.tables.job import Job
 from backend.web.api import shapes
+from backend.web.api.paging import Paging, show_page
 from backend.web.deps import DatabaseSession, SignedIn
 
 router = APIRouter(tags=["jobs"])
@@ -138,11 +139,11 @@ def get_config(job_id: JobId, user: SignedIn, session: DatabaseSession) -> Respo
 
 
 @router.get("/jobs/{job_id}/events")
-def list_events(job_id: JobId, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+def list_events(job_id: JobId, user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return the job's moves."""
     job = jobs.get_job(session, user, job_id)
     events = [shapes.show_event(event) for event in jobs.list_events(session, job)]
-    return {"data": events, "has_more": False, "next": None}
+    return show_page(events, paging)
 
 
 @router.get("/jobs/{job_id}/logs")
@@ -210,7 +211,7 @@ def list_predictions(
 
 
 @router.get("/jobs/{job_id}/artifacts")
-def list_artifacts(job_id: JobId, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+def list_artifacts(job_id: JobId, user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return the job's files."""
     job = jobs.get_job(session, user, job_id)
     files = [
@@ -222,7 +223,7 @@ def list_artifacts(job_id: JobId, user: SignedIn, session: DatabaseSession) -> d
         }
         for file in jobs.list_artifacts(session, job)
     ]
-    return {"data": files, "has_more": False, "next": None}
+    return show_page(files, paging, "name")
 
 
 @router.get("/jobs/{job_id}/artifacts/{name:path}")

@@ -70,6 +70,7 @@ def _get_tracking_url(job: Job) -> str | None:
 def show_event(event: JobEvent) -> dict[str, Any]:
     """Return one move."""
     return {
+        "id": event.id,
         "at": show_time(event.created_at),
         "old": event.old,
         "new": event.new,

@@ -12,6 +12,7 @@ from backend.domain.spec import Body, Moment, PlainText
 from backend.services import users
 from backend.tables.user import ApiToken
 from backend.web.api import shapes
+from backend.web.api.paging import Paging, show_page
 from backend.web.api.users import Password, Username
 from backend.web.deps import DatabaseSession, SignedIn, Visitor, get_address
 
@@ -49,13 +50,9 @@ def create_token(
 
 
 @router.get("/tokens")
-def list_tokens(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+def list_tokens(user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return one's own tokens, without their texts."""
-    return {
-        "data": [_show(token) for token in users.list_tokens(session, user)],
-        "has_more": False,
-        "next": None,
-    }
+    return show_page([_show(token) for token in users.list_tokens(session, user)], paging)
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
