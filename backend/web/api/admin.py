@@ -12,16 +12,17 @@ from backend.services.jobs import JobFilter
 from backend.tables.node import NodeToken
 from backend.tables.user import User
 from backend.web.api import shapes
+from backend.web.api.paging import Paging, show_page
 from backend.web.deps import Administrator, DatabaseSession
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 
 
 @router.get("/nodes")
-def list_nodes(user: Administrator, session: DatabaseSession) -> dict[str, Any]:
+def list_nodes(user: Administrator, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return all nodes with their devices."""
     found = [shapes.show_node(node, status, busy) for node, status, busy in nodes.list_with_use(session)]
-    return {"data": found, "has_more": False, "next": None}
+    return show_page(found, paging)
 
 
 class NodeChange(Body):
@@ -50,10 +51,10 @@ NodeName = Annotated[str, Path(max_length=80)]
 
 
 @router.get("/node-tokens")
-def list_node_tokens(user: Administrator, session: DatabaseSession) -> dict[str, Any]:
+def list_node_tokens(user: Administrator, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return for which nodes tokens were issued, without their texts."""
     found = [_show_node_token(token) for token in node_access.list_tokens(session)]
-    return {"data": found, "has_more": False, "next": None}
+    return show_page(found, paging, "node")
 
 
 @router.put("/node-tokens/{node_name}")
@@ -79,10 +80,10 @@ def _show_node_token(token: NodeToken) -> dict[str, Any]:
 
 
 @router.get("/users")
-def list_users(user: Administrator, session: DatabaseSession) -> dict[str, Any]:
+def list_users(user: Administrator, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return all users."""
     found = [_show_user(other) for other in users.list_users(session)]
-    return {"data": found, "has_more": False, "next": None}
+    return show_page(found, paging)
 
 
 class UserChange(Body):
