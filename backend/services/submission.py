@@ -347,4 +347,5 @@ def _estimate(
         tier=body.tier,
         queue_seconds=jobs.estimate_queue_seconds(session, gpu_kind, gpu_count),
         currency=get_settings().currency,
+        tuned=isinstance(body, EvaluateBody) and body.adapter is not None,
     )
