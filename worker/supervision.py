@@ -10,25 +10,21 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any
 
 from backend.domain.job import EndReason, JobKind
 from backend.domain.protocol import LaunchOrder, Phase, Want
 from worker import process, workspace
+from worker.account import RunAccount
 from worker.api import Away, BackendClient
-from worker.checkpoints import find_whole_checkpoint, remove_half_written
 from worker.dataset_files import BadDataset
 from worker.device_readings import read_devices
 from worker.endings import Ending, decide_ending
 from worker.marks import build_attempt_mark, kill_attempt
 from worker.notes import STOP_FILE, read_stopped_step
-from worker.phases import PhaseClock
 from worker.reporter import LeaseLost, Reporter
 from worker.roster import Seat
 from worker.settings import WorkerSettings
-from worker.tail import LogTail, MetricsTail, read_log_end
-from worker.tracking import read_tracking
+from worker.tail import read_log_end
 from worker.workspace import Workspace, replace_text
 
 _TICK_SECONDS = 0.2
@@ -75,13 +71,10 @@ class Supervision:
         self._seat = seat
         self._mark = build_attempt_mark(order.job_id, order.attempt)
         self._reporter = Reporter(client, place, order)
-        self._metrics = MetricsTail(place.folder)
-        self._log = LogTail(place.log)
-        self._phases = PhaseClock(place.private / "phases.json")
+        self._account = RunAccount(settings, place, order)
         self._wish: EndReason | None = None
         self._wished_at = 0.0
         self._was_killed = False
-        self._devices_read_at = 0.0
         self._memory_kills = read_memory_kills()
 
     def run(self) -> None:
@@ -125,7 +118,7 @@ class Supervision:
         ending = {
             "end_reason": EndReason.INTERNAL_ERROR,
             "detail": detail,
-            "run_seconds": self._measure_run(),
+            "run_seconds": self._account.measure_run(),
         }
         self._reporter.finish(facts, ending, lambda: self._signals.at is not None)
 
@@ -153,7 +146,7 @@ class Supervision:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT) or self._is_disk_full()
             return Ending(EndReason.DISK_FULL if full else EndReason.INTERNAL_ERROR, str(error))
-        self._phases.enter(Phase.LOADING)
+        self._account.phases.enter(Phase.LOADING)
         return None
 
     # -- follow --------------------------------------------------------------------------------------------
@@ -164,16 +157,16 @@ class Supervision:
         watched = _open_process(record.wrapper.pid if record is not None else None)
         try:
             while not self._has_ended():
-                self._look()
+                self._reporter.add_points(self._account.look())
                 self._guard()
                 if self._reporter.is_due:
-                    self._take_want(self._reporter.report(self._build_facts()))
+                    self._take_want(self._reporter.report(self._account.build_facts()))
                 _wait(watched, _TICK_SECONDS)
         finally:
             if watched is not None:
                 os.close(watched)
         kill_attempt(self._mark)
-        self._look()
+        self._reporter.add_points(self._account.look())
 
     def _has_ended(self) -> bool:
         if self._place.read_exit_code() is not None:
@@ -181,17 +174,9 @@ class Supervision:
         record = process.read_record(self._place)
         return not process.is_running(self._place) and (record is None or not record.is_alive)
 
-    def _look(self) -> None:
-        self._log.poll()
-        self._reporter.add_points(self._metrics.poll(datetime.now(UTC)))
-        for phase in self._log.phases:
-            self._phases.enter(phase, self._metrics.train_began_at if phase is Phase.TRAINING else None)
-        if self._metrics.events and self._metrics.step != self._metrics.total_steps:
-            self._phases.enter(Phase.TRAINING)
-
     def _guard(self) -> None:
         """End the run where it must not go on: log too long, fenced, node stopping, stop not obeyed."""
-        if self._log.size > self._order.log_limit_bytes and self._wish is not EndReason.LOG_LIMIT:
+        if self._account.log_bytes > self._order.log_limit_bytes and self._wish is not EndReason.LOG_LIMIT:
             self._end_now(EndReason.LOG_LIMIT)
             megabytes = self._order.log_limit_bytes >> 20
             self._append_to_log(
@@ -217,7 +202,7 @@ class Supervision:
         if self._wish is not None:
             return
         self._note_wish(reason)
-        if self._order.kind is not JobKind.TRAIN or self._metrics.steps_made == 0:
+        if self._order.kind is not JobKind.TRAIN or self._account.steps_made == 0:
             self._kill()
 
     def _end_now(self, reason: EndReason) -> None:
@@ -245,32 +230,6 @@ class Supervision:
         with suppress(OSError), self._place.log.open("a", encoding="utf-8") as log:
             log.write(f"\n[tuneforge] {text}\n")
 
-    def _build_facts(self) -> dict[str, Any]:
-        """Return the fields that every report has."""
-        tracking = read_tracking(self._place.folder)
-        step, total = self._metrics.step, self._metrics.total_steps
-        if self._order.kind is JobKind.EVALUATE and self._log.progress is not None:
-            step, total = self._log.progress
-        return {
-            "phase": self._phases.phase,
-            "step": step,
-            "total_steps": total or self._order.total_steps,
-            "eta_seconds": self._metrics.estimate_eta(),
-            "log_bytes": self._log.size,
-            "peak_memory_bytes": self._metrics.peak_memory_bytes,
-            "tracking_mode": tracking.mode if tracking else None,
-            "tracking_url": tracking.url if tracking else None,
-            "devices": self._read_own_devices(),
-        }
-
-    def _read_own_devices(self) -> list[Any]:
-        """Return the node's last readings of this attempt's devices, each reading once."""
-        readings = read_devices(self._settings.run_folder)
-        if readings.at == self._devices_read_at:
-            return []
-        self._devices_read_at = readings.at
-        return [device for device in readings.devices if device.uuid in self._order.devices]
-
     # -- finish --------------------------------------------------------------------------------------------
 
     def _judge(self) -> Ending:
@@ -292,9 +251,10 @@ class Supervision:
 
     def _finish(self, ending: Ending) -> None:
         """Put right what the run left and say the last word."""
-        facts, last = self._build_facts(), self._build_ending(ending)
+        last = self._account.build_ending(ending)
         if ending.reason is EndReason.COMPLETED:
-            facts |= {"phase": Phase.FINISHED, "step": facts["total_steps"] or facts["step"]}
+            self._account.phases.enter(Phase.FINISHED)
+        facts = self._account.build_facts()
         began = time.monotonic()
 
         def is_hopeless() -> bool:
@@ -302,35 +262,6 @@ class Supervision:
 
         self._reporter.finish(facts | {"eta_seconds": None}, last, is_hopeless)
         _say(f"{self._mark} ended: {ending.reason}")
-
-    def _build_ending(self, ending: Ending) -> dict[str, Any]:
-        with suppress(OSError):
-            workspace.name_base_model(self._place, self._order.model_path)
-        workspace.clean_up(self._place)
-        if ending.reason is EndReason.DISK_FULL:
-            remove_half_written(self._place.output)  # the other runs here need the room
-        checkpoint = find_whole_checkpoint(self._place.output)
-        return {
-            "end_reason": ending.reason,
-            "detail": ending.detail[:4000],
-            "log_excerpt": "\n".join(read_log_end(self._place.log))[-20000:],
-            "results": workspace.read_results(self._place),
-            "artifacts": workspace.list_artifacts(self._place),
-            "run_seconds": self._measure_run(),
-            "checkpoint_step": checkpoint[0] if checkpoint else None,
-            "step_seconds_median": self._metrics.step_seconds_median,
-            "phase_seconds": self._phases.close(),
-        }
-
-    def _measure_run(self) -> float:
-        record = process.read_record(self._place)
-        if record is None:
-            return 0.0
-        try:
-            ended_at = self._place.exit_code_file.stat().st_mtime
-        except OSError:
-            ended_at = time.time()
-        return max(0.0, ended_at - record.launched_at)
 
 
 def _open_process(pid: int | None) -> int | None:

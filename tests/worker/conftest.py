@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -219,6 +220,22 @@ def run_until(
 def run_to_end(job_id: str, seconds: float = 60) -> Job:
     """Play the housekeeper until the job is finished; return it."""
     return run_until(job_id, lambda job: JobStatus(job.status) in FINISHED, seconds)
+
+
+def count_steps(ledger: Path) -> Counter[int]:
+    """Return how often each step was made, by the trainers' own account."""
+    return Counter(int(line.split()[1]) for line in ledger.read_text().splitlines())
+
+
+def list_curve(job_id: str) -> list[int]:
+    """Return the steps of the job's curve."""
+    with transaction() as session:
+        return [point.step for point in jobs.list_points(session, job_id, -1)]
+
+
+def is_at_step(step: int) -> Callable[[Job], bool]:
+    """Return the condition that a job runs and has made a step."""
+    return lambda job: job.status == JobStatus.RUNNING and job.step >= step
 
 
 def ask_to_stop(job_id: str) -> None:

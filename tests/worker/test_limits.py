@@ -27,7 +27,7 @@ from tests.worker.conftest import (
     run_until,
     wait_until,
 )
-from worker import supervision
+from worker import account, supervision
 from worker.api import BackendClient
 from worker.settings import WorkerSettings, read_settings
 from worker.supervise import supervise_safely
@@ -145,7 +145,7 @@ def test_a_supervisor_that_fails_again_and_again_gives_its_attempt_up(
         raise RuntimeError("the supervisor's own fault")
 
     job_id = submit_fake(steps=2000)
-    monkeypatch.setattr(supervision, "read_tracking", fail)
+    monkeypatch.setattr(account, "read_tracking", fail)
     for _ in range(3):
         supervise(job_id).join(20)
         assert len(list_job_processes()) == 1, "the run goes on without its supervisor"
