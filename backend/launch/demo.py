@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -183,7 +184,10 @@ def describe_cost(name: str, job: Json) -> str:
 def _sign_in(client: httpx.Client, settings: Settings) -> Json:
     """Return an API token of the administrator for this run."""
     password = settings.admin_password or read_or_make_secret("admin_password", settings.home)
-    body = {"username": "admin", "password": password, "name": "demonstration"}
+    # A name of its own: an earlier run that was killed has left its token.
+    name = f"demonstration {secrets.token_hex(4)}"
+    expires_at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    body = {"username": "admin", "password": password, "name": name, "expires_at": expires_at}
     try:
         answer = client.post("/api/v1/tokens", json=body)
     except httpx.TransportError as error:
