@@ -80,9 +80,8 @@ def render_metrics() -> str:
     """Return counts in Prometheus' text form."""
     with transaction() as session:
         counts = {status.value: 0 for status in JobStatus}
-        # A result is no mapping, but has keys(): dict() would take it for one.
-        found = session.execute(select(Job.status, func.count()).group_by(Job.status)).tuples().all()
-        counts.update(dict(found))
+        for status, count in session.execute(select(Job.status, func.count()).group_by(Job.status)):
+            counts[status] = count
         devices = nodes.count_present_devices(session)
         online = nodes.count_online(session)
     lines = ["# HELP tuneforge_jobs Jobs by status.", "# TYPE tuneforge_jobs gauge"]
