@@ -1,4 +1,4 @@
-"""Accounts."""
+"""Accounts: registering, where that is open."""
 
 from __future__ import annotations
 
