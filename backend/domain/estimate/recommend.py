@@ -57,14 +57,19 @@ def recommend(
             best = candidate
     if best is None or best.seconds > _WORTH_IT * base:
         return None
-    final = best.run
-    usual, _ = build_batches(final, data)
-    changed_args = _list_changes(run, final)
-    steps = count_steps(final, dict(args) | changed_args, data)
-    step = estimate_step(final, usual)
-    phases = estimate_train_phases(final, dict(args) | changed_args, data, usual, steps, step)
-    why, why_zh = _explain(run, final)
-    return Recommendation(changed_args, final, phases, why, why_zh)
+    changed_args = _list_changes(run, best.run)
+    phases = _estimate_phases(best.run, dict(args) | changed_args, data)
+    # With few examples a larger batch is not full: then nothing is gained.
+    if tried and sum(phases.values()) > _WORTH_IT * sum(_estimate_phases(run, args, data).values()):
+        return None
+    why, why_zh = _explain(run, best.run)
+    return Recommendation(changed_args, best.run, phases, why, why_zh)
+
+
+def _estimate_phases(run: RunSettings, args: Mapping[str, Any], data: DatasetFacts) -> dict[str, float]:
+    usual, _ = build_batches(run, data)
+    steps = count_steps(run, args, data)
+    return estimate_train_phases(run, args, data, usual, steps, estimate_step(run, usual))
 
 
 def _try(

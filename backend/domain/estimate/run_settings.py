@@ -91,6 +91,7 @@ def parse_run_settings(
     )
     stage_of_zero, offload = _read_deepspeed(args.get("deepspeed"))
     loss = str(args.get("pref_loss", "sigmoid"))
+    bits = _read_signed(args, "quantization_bit", 0)
     return RunSettings(
         model=model,
         gpu=gpu,
@@ -110,7 +111,7 @@ def parse_run_settings(
         frozen_projector=args.get("freeze_multi_modal_projector") is not False,
         liger=args.get("enable_liger_kernel") is True and not on_cpu,
         attention=str(args.get("flash_attn", "auto")),
-        quantization_bit=_read_signed(args, "quantization_bit", 0),
+        quantization_bit=bits if 2 <= bits <= 8 else 0,
         optimizer=str(args.get("optim", "adamw_torch")),
         zero_stage=stage_of_zero,
         zero_offload=offload,

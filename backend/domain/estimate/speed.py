@@ -157,12 +157,16 @@ _PASS_NOISE = 0.07
 """How far the times of equal passes scatter, as a share: measured on the published runs."""
 
 
+_LONGEST_SPREAD = 0.7
+"""How far the longest of a few scatters, as a share of how far each does."""
+
+
 def _estimate_straggling(run: RunSettings, batch: Batch, seconds: float) -> float:
     """Return what the devices wait for the slowest of them, which is the expected largest of normal variates."""
     if run.gpu_count == 1:
         return 0.0
     largest = NormalDist().inv_cdf((run.gpu_count - 0.375) / (run.gpu_count + 0.25))
-    spread = math.hypot(_PASS_NOISE, batch.length_spread / math.sqrt(run.batch))
+    spread = math.hypot(_PASS_NOISE, _LONGEST_SPREAD * batch.length_spread)
     return seconds * largest * spread / math.sqrt(run.accumulation)
 
 
