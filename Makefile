@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 frontend_sources := $(shell find frontend -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null | sed 's/ /\\ /g')
 frontend_ready := $(if $(wildcard frontend/package.json),frontend/dist/.stamp)
 
-.PHONY: help setup demo up down test check format arguments
+.PHONY: help setup demo up down test check format arguments simulate
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -56,6 +56,10 @@ format: .venv/.dev ## Format the code
 
 arguments: .venv/.dev ## Describe LLaMA-Factory's arguments anew, after a change of its version
 	$(BIN)/python scripts/describe_arguments.py
+
+simulate: .venv/.dev ## The scheduler against simple rules on 200,000 jobs, and how long one decision takes
+	$(BIN)/python -m benchmarks.scheduler_speed
+	$(BIN)/python -m benchmarks.simulate_scheduler
 
 # --- what the above stand on: each is made once, and again when what it is made from changes ---
 

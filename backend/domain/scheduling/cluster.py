@@ -8,6 +8,10 @@ from math import inf
 from typing import NamedTuple
 
 
+SNUG_NODES = 64
+"""Among so many of the fullest nodes that fit, the best is looked for."""
+
+
 class Gang(NamedTuple):
     """How a job's GPUs lie: `per_node` on each of `nodes` nodes."""
 
@@ -139,6 +143,8 @@ class Cluster:
 
         To be asked only for what `find_longest` allows.
         """
+        if gang.nodes == 1 and (node := self._find_snug(gang.per_node, seconds)):
+            return [node]
         found: list[NodeTimeline] = []
         for level in self._by_free[gang.per_node :]:
             for place in level:
@@ -152,6 +158,26 @@ class Cluster:
                 if len(found) == gang.nodes:
                     return found
         raise ValueError(f"there is no room for {gang}")
+
+    def _find_snug(self, count: int, seconds: float) -> NodeTimeline | None:
+        """Return the node without reservations that a job keeps from becoming empty for least longer.
+
+        Long jobs thus gather on nodes that are busy for long anyway, and nodes become empty for gangs that need
+        them whole. Among equals the fullest; of a large cluster only the fullest are looked at.
+        """
+        best, least, looked_at = None, inf, 0
+        for level in self._by_free[count:]:
+            for place in level:
+                node = self.nodes[place]
+                longer = seconds - (node.changes[-1][0] if node.changes else 0.0)
+                if longer <= 0:
+                    return node
+                if best is None or longer < least:
+                    best, least = node, longer
+            looked_at += len(level)
+            if looked_at >= SNUG_NODES:
+                break
+        return best
 
     def find_start(self, gang: Gang, seconds: float) -> tuple[float, list[NodeTimeline]]:
         """Return when, by what is known, the gang can first start, and on which nodes.

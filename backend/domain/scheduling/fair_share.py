@@ -11,6 +11,9 @@ from backend.domain.scheduling.values import TIERS, Account, QueuedJob, RunningJ
 HALF_LIFE_SECONDS = 24 * 3600.0
 """After this time, use counts half: who ran a lot yesterday yields to who did not, and is forgiven in days."""
 
+GPU_SECONDS_PER_GPU = HALF_LIFE_SECONDS / log(2)
+"""The decayed use of somebody who always held one GPU: so many GPU-seconds of late are one GPU on average."""
+
 
 def decay(gpu_seconds: float, age_seconds: float) -> float:
     """Return what `gpu_seconds`, used `age_seconds` ago, count for today."""
@@ -22,8 +25,8 @@ def sum_decayed(gpu_count: int, began_ago: float, ended_ago: float = 0.0) -> flo
 
     The integral of `gpu_count * 2 ** (-age / half life)` over that time.
     """
-    rate = log(2) / HALF_LIFE_SECONDS
-    return gpu_count * (exp2(-ended_ago / HALF_LIFE_SECONDS) - exp2(-began_ago / HALF_LIFE_SECONDS)) / rate
+    counted = exp2(-ended_ago / HALF_LIFE_SECONDS) - exp2(-began_ago / HALF_LIFE_SECONDS)
+    return gpu_count * counted * GPU_SECONDS_PER_GPU
 
 
 def count_held(running: Iterable[RunningJob]) -> dict[Account, int]:
@@ -33,6 +36,15 @@ def count_held(running: Iterable[RunningJob]) -> dict[Account, int]:
         account = Account(job.user, job.tier, job.gpu_kind)
         held[account] = held.get(account, 0) + job.gpu_count
     return held
+
+
+def average_use(recent_use: Mapping[Account, float], gpu_kind: str) -> dict[str, float]:
+    """Return how many GPUs of the kind each tier held on average of late."""
+    used: dict[str, float] = {}
+    for account, gpu_seconds in recent_use.items():
+        if account.gpu_kind == gpu_kind:
+            used[account.tier] = used.get(account.tier, 0.0) + gpu_seconds / GPU_SECONDS_PER_GPU
+    return used
 
 
 def order_jobs(
@@ -45,10 +57,8 @@ def order_jobs(
 
     Each user stands at (GPUs held now + GPUs held on average of late) / weight, and each of its jobs moves it
     on by the job's GPUs: serving the lowest first fills the shares evenly (progressive filling, max-min). A
-    user's own jobs keep their order. `recent_use` is in decayed GPU-seconds; somebody who always held one GPU
-    has `HALF_LIFE_SECONDS / ln 2` of them, which therefore counts as one GPU.
+    user's own jobs keep their order. `recent_use` is in decayed GPU-seconds.
     """
-    per_gpu = HALF_LIFE_SECONDS / log(2)
     by_tier: dict[str, list[QueuedJob]] = {tier: [] for tier in TIERS}
     for job in sorted(jobs, key=attrgetter("queued_at", "id")):
         by_tier[job.tier].append(job)
@@ -62,7 +72,7 @@ def order_jobs(
             stand = stands.get(user)
             if stand is None:
                 account = Account(user, tier, job.gpu_kind)
-                stand = (held.get(account, 0) + recent_use.get(account, 0.0) / per_gpu) / weight
+                stand = (held.get(account, 0) + recent_use.get(account, 0.0) / GPU_SECONDS_PER_GPU) / weight
             marks.append(stand)
             stands[user] = stand + job.gpu_count / weight
         ordered += [waiting[place] for place in sorted(range(len(waiting)), key=marks.__getitem__)]

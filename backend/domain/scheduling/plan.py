@@ -8,9 +8,10 @@ from math import inf
 from typing import NamedTuple
 
 from backend.domain.scheduling.cluster import Cluster, Gang, NodeTimeline, split_gang
-from backend.domain.scheduling.fair_share import count_held, order_jobs
+from backend.domain.scheduling.fair_share import average_use, count_held, order_jobs
 from backend.domain.scheduling.preemption import MAX_PREEMPTIONS, STOP_SECONDS, Candidate, Candidates
 from backend.domain.scheduling.values import (
+    TIERS,
     UNKNOWN_SECONDS,
     Account,
     Assignment,
@@ -30,6 +31,9 @@ MAX_RESERVATIONS = 8
 
 MAX_KEPT = 64
 """Reservations of one GPU kind, with those on GPUs that are being vacated for express jobs right now."""
+
+MIN_PART = 0.05
+"""Of the GPUs that become free, at least this part is expected to be left by better tiers, whatever they used."""
 
 MIN_SECONDS = 1.0
 """No job is taken to be shorter, so that what starts and what ends never fall together."""
@@ -66,7 +70,7 @@ def plan_jobs(
         planner = _KindPlanner(kind, running, nodes, now, rules, in_tier, plan)
         planner.serve(ordered)
         if with_waiting:
-            planner.describe_waiting()
+            planner.describe_waiting(average_use(recent_use or {}, kind))
     return plan
 
 
@@ -251,11 +255,15 @@ class _KindPlanner:
         self._note_use(job)
         self._line.add(job, None, start)
 
-    def describe_waiting(self) -> None:
-        """Say of each job that waits why, and until when."""
+    def describe_waiting(self, used: Mapping[str, float]) -> None:
+        """Say of each job that waits why, and until when; `used` is what each tier held on average of late."""
         capacity = sum(node.size for node in self._cluster.nodes)
         free = capacity - sum(count for _, count in self._releases.values())
-        self._line.describe(self._plan.waiting, [(0.0, free), *self._releases.values()], capacity)
+        parts, better = {}, 0.0
+        for tier in TIERS:
+            parts[tier] = max(MIN_PART, 1 - better / capacity) if capacity else 1.0
+            better += used.get(tier, 0.0)
+        self._line.describe(self._plan.waiting, [(0.0, free), *self._releases.values()], capacity, parts)
 
 
 def _build_timelines(kind: str, nodes: Sequence[Node], running: Sequence[RunningJob]) -> list[NodeTimeline]:

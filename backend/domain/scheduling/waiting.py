@@ -93,13 +93,17 @@ class WaitingLine:
         self._entries.append(_Entry(job, obstacle, starts_in))
 
     def describe(
-        self, told: dict[str, Waiting], releases: Iterable[tuple[float, int]], capacity: int
+        self,
+        told: dict[str, Waiting],
+        releases: Iterable[tuple[float, int]],
+        capacity: int,
+        parts: Mapping[str, float],
     ) -> None:
         """Write into `told` what each job is told.
 
         `releases` says in how many seconds how many GPUs become free, those free now at 0; together they are
-        `capacity`. Starts are those of a queue served strictly in order, each job beginning when enough GPUs
-        are free: what backfills may start sooner, and what comes later with a better claim delays.
+        `capacity`. Of what becomes free a tier gets the part `parts` says, as better tiers go on taking theirs.
+        Starts are those of a queue served strictly in order: what backfills may start sooner.
         """
         pool = [(at, count) for at, count in releases if count]
         heapify(pool)
@@ -109,20 +113,21 @@ class WaitingLine:
             if obstacle is not None:
                 told[job.id] = Waiting(position, obstacle.reason, obstacle.params, None)
                 continue
-            count = job.gpu_count
+            count = job.gpu_count / parts[job.tier]
             seconds = UNKNOWN_SECONDS if job.expected_seconds is None else job.expected_seconds
             if followed < FOLLOWED_JOBS:
                 followed += 1
-                latest = max(latest, _start_next(pool, count, seconds))
+                latest = max(latest, _start_next(pool, min(capacity, round(count)), seconds))
                 start = latest
             else:
                 start = latest + ahead / capacity
                 ahead += count * seconds
             if starts_in is None:
                 told[job.id] = Waiting(position, "in_line", no_params, start)
+            elif starts_in <= STOP_SECONDS:
+                told[job.id] = Waiting(position, "making_room", no_params, starts_in)
             else:
-                reason = "next_up" if starts_in > STOP_SECONDS else "making_room"
-                told[job.id] = Waiting(position, reason, no_params, starts_in)
+                told[job.id] = Waiting(position, "next_up", no_params, max(starts_in, start))
 
 
 def _start_next(pool: list[tuple[float, int]], count: int, seconds: float) -> float:
