@@ -103,6 +103,11 @@ class JobLife(RuleBasedStateMachine):
         self._move(JobStatus.QUEUED)
         self.attempt, self.faults, self.stop = self.attempt + 1, 0, False
 
+    @precondition(lambda self: self.status in FINISHED)
+    @rule(new=st.sampled_from([JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.SUCCEEDED]))
+    def hear_a_late_word(self, new: JobStatus) -> None:
+        assert not is_legal_move(self.status, new)
+
     @invariant()
     def no_attempt_runs_twice(self) -> None:
         ran = getattr(self, "ran", [])
