@@ -91,7 +91,9 @@ def _measure_constant_answers(rows: list[dict[str, str]]) -> float:
         labels[row["prompt"]].append(row["label"])
     total = 0.0
     for answers in labels.values():
-        total += max(sum(_measure_bleu(label, answer.strip()) for label in answers) for answer in set(answers))
+        total += max(
+            sum(_measure_bleu(label, answer.strip()) for label in answers) for answer in set(answers)
+        )
     return total / len(rows)
 
 
