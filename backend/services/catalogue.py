@@ -61,7 +61,7 @@ def _discover_models(session: Session) -> None:
         model = known.get(folder.name)
         seen.add(folder.name)
         if model is None or model.facts.get("tuneforge") != facts or model.status != "ready":
-            _enter(session, folder, lambda: _fill_model(session, folder, facts))  # noqa: B023 (called at once)
+            _enter(session, folder, facts, _fill_model)
     for model_id, model in known.items():
         if model_id not in seen and not (storage.get_home() / model.path).is_dir():
             model.status = "missing"
@@ -72,17 +72,20 @@ def _discover_datasets(session: Session) -> None:
     for folder, facts in storage.list_facts("datasets"):
         dataset = known.get(folder.name)
         if dataset is None or dataset.facts != facts or dataset.status != "ready":
-            _enter(session, folder, lambda: _fill_dataset(session, folder, facts))  # noqa: B023
+            _enter(session, folder, facts, _fill_dataset)
     for dataset in known.values():
         if not (storage.get_home() / dataset.path).is_dir():
             dataset.status = "missing"
 
 
-def _enter(session: Session, folder: Path, fill: Callable[[], None]) -> None:
+_Fill = Callable[[Session, Path, dict[str, Any]], None]
+
+
+def _enter(session: Session, folder: Path, facts: dict[str, Any], fill: _Fill) -> None:
     """Enter one folder; one whose facts cannot be used is passed over and hides no other."""
     try:
         with session.begin_nested():
-            fill()
+            fill(session, folder, facts)
     except (ValueError, DataError) as error:
         _warn_once(str(folder), str(error))
 
