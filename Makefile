@@ -19,10 +19,10 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 frontend_sources := $(shell find frontend -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null | sed 's/ /\\ /g')
 frontend_ready := $(if $(wildcard frontend/package.json),frontend/dist/.stamp)
 
-.PHONY: help setup demo up down test check format arguments simulate
+.PHONY: help setup demo up down test check format estimator-report arguments simulate
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 setup: .venv/.runtime $(frontend_ready) ## Install all that running needs
 demo: setup ## Start the platform, fine-tune and evaluate the demonstration, leave the platform running
@@ -60,6 +60,9 @@ arguments: .venv/.dev ## Describe LLaMA-Factory's arguments anew, after a change
 simulate: .venv/.dev ## The scheduler against simple rules on 200,000 jobs, and how long one decision takes
 	$(BIN)/python -m benchmarks.scheduler_speed
 	$(BIN)/python -m benchmarks.simulate_scheduler
+
+estimator-report: .venv/.dev ## Write docs/estimator.md: measured runs beside what is predicted for them
+	$(BIN)/python benchmarks/estimator_report.py
 
 # --- what the above stand on: each is made once, and again when what it is made from changes ---
 

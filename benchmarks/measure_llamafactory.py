@@ -38,11 +38,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from measured_cases import CASES, CPU_CASES
 
 from backend.domain.published_models import find_published_config
+from benchmarks.measured_cases import CASES, CPU_CASES
 
 PICTURE_SIZE = (1928, 1208)
 LEFT_OUT = 3

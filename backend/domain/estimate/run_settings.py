@@ -19,6 +19,7 @@ class RunSettings:
 
     `compute_bytes` is the width of a number in the forward pass, `trained_bytes` of a trained weight and its
     gradient. `frozen_vision` says that the vision tower is not trained. `zero_stage` is DeepSpeed's (0 without).
+    `counts_tokens` is `include_num_input_tokens_seen`.
     """
 
     model: ModelFacts
@@ -50,6 +51,7 @@ class RunSettings:
     image_max_pixels: int
     image_min_pixels: int
     has_reference_model: bool
+    counts_tokens: bool
 
     @property
     def on_cpu(self) -> bool:
@@ -122,6 +124,7 @@ def parse_run_settings(
         image_max_pixels=read_count(args, "image_max_pixels", 768 * 768),
         image_min_pixels=read_count(args, "image_min_pixels", 32 * 32),
         has_reference_model=stage == "ppo" or (stage in ("dpo", "kto") and loss not in ("orpo", "simpo")),
+        counts_tokens=args.get("include_num_input_tokens_seen", "no") not in ("no", False, None),
     )
 
 

@@ -162,12 +162,16 @@ _LONGEST_SPREAD = 0.7
 
 
 def _estimate_straggling(run: RunSettings, batch: Batch, seconds: float) -> float:
-    """Return what the devices wait for the slowest of them, which is the expected largest of normal variates."""
+    """Return what the devices wait for the slowest of them, which is the expected largest of normal variates.
+
+    They meet once in an optimizer step, where slow and fast passes have partly evened out; but where tokens are
+    counted (`include_num_input_tokens_seen`) transformers gathers the count before every single pass.
+    """
     if run.gpu_count == 1:
         return 0.0
     largest = NormalDist().inv_cdf((run.gpu_count - 0.375) / (run.gpu_count + 0.25))
     spread = math.hypot(_PASS_NOISE, _LONGEST_SPREAD * batch.length_spread)
-    return seconds * largest * spread / math.sqrt(run.accumulation)
+    return seconds * largest * spread / math.sqrt(1 if run.counts_tokens else run.accumulation)
 
 
 def _estimate_communication(run: RunSettings, parameters: Parameters, compute: float) -> float:
