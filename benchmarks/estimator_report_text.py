@@ -35,7 +35,8 @@ CLOSING = """## What is not shown
 - Several GPUs, ZeRO, quantised weights, a mixture of experts, Qwen2-VL and cards other than the H200 are modelled and
   have not been measured here; `basis` says `modelled`.
 - The host differs from machine to machine, and small models wait for it: of the published ten, a6 took a fifth less
-  time than predicted on the same kind of card. The range that is shown, -20 % to +30 %, holds all but that one."""
+  time than predicted on the same kind of card. The range that is shown, 80 % to 130 % of what is expected, holds every
+  run above."""
 
 HOSTED_TRAINING_SECONDS = 659
 HOSTED_TOTAL_SECONDS = 999
