@@ -113,7 +113,7 @@ def test_lessons_are_the_models_own_forward_pass(model: Any, processor: Any) -> 
     assert inputs["input_ids"][0].tolist() == ids
     with torch.no_grad():
         whole = model(**inputs, labels=torch.tensor([labels])).loss
-        lesson = lessons._compute_loss([(ids, labels)], seen)
+        lesson = lessons._compute_loss([(ids, labels)], seen, lessons.positions)
     assert lesson.item() == pytest.approx(whole.item(), rel=1e-3)
 
 

@@ -2,6 +2,10 @@
 
 It also reads a glossary of English and Chinese, without pictures: a base model knows the language it is tuned to
 answer in, and LoRA, which leaves the embeddings as they are, could hardly teach the words as well.
+
+Every other conversation numbers the picture's tokens as if they were text. LLaMA-Factory 0.9.5 trains Qwen2.5-VL with
+the picture's rows and columns in the positions, but predicts without them on transformers 5: its data collator has no
+model then, and `generate` gets no `mm_token_type_ids` to find the picture by. A model used to both is not led astray.
 """
 
 from __future__ import annotations
@@ -65,7 +69,7 @@ class Lessons:
             [self.encode_conversation(turns) for turns in conversations], self.seen[batch]
         )
         if self.steps % GLOSSARY_EVERY == 0:
-            loss = loss + self._compute_loss([self._draw_glossary() for _ in range(GLOSSARY_ROWS)], None)
+            loss = loss + self._compute_loss([self._draw_glossary() for _ in range(GLOSSARY_ROWS)])
         self.steps += 1
         return loss
 
@@ -86,16 +90,19 @@ class Lessons:
         ids = self.tokenizer.encode(END_OF_TEXT + "\n".join(lines))
         return ids, [_NOT_LEARNED, *ids[1:]]
 
-    def _compute_loss(self, rows: list[Row], seen: torch.Tensor | None) -> torch.Tensor:
+    def _compute_loss(
+        self, rows: list[Row], seen: torch.Tensor | None = None, positions: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """The model's own forward pass without the tower, and without the logits that teach nothing."""
         language_model = self.model.model.language_model
         ids = _pad([ids for ids, _ in rows], self.tokenizer.pad_token_id)
         labels = _pad([labels for _, labels in rows], _NOT_LEARNED)[:, 1:]
-        embedded, positions = language_model.embed_tokens(ids), None
+        embedded = language_model.embed_tokens(ids)
         if seen is not None:
             start, stop = self.first_picture_token, self.first_picture_token + seen.shape[1]
             embedded = torch.cat([embedded[:, :start], seen, embedded[:, stop:]], dim=1)
-            positions = self.positions[:, :, : ids.shape[1]].expand(-1, len(ids), -1)
+        if positions is not None:
+            positions = positions[:, :, : ids.shape[1]].expand(-1, len(ids), -1)
         hidden = language_model(inputs_embeds=embedded, position_ids=positions, use_cache=False)
         is_learned = labels != _NOT_LEARNED
         logits = self.model.lm_head(hidden.last_hidden_state[:, :-1][is_learned])
