@@ -59,6 +59,9 @@ def jobs(draw: st.DrawFn, kinds: tuple[str, ...] = ("train", "evaluate")) -> dic
         "freeze_trainable_layers": draw(st.sampled_from([2, 8, -2])),
         "freeze_vision_tower": draw(st.booleans()),
         "pure_bf16": draw(st.booleans()),
+        "flash_attn": draw(st.sampled_from(["auto", "sdpa", "fa2", "disabled"])),
+        "quantization_bit": draw(st.sampled_from([None, None, 4, 8])),
+        "deepspeed": draw(st.sampled_from([None, "ds_z2", "ds_z3", "ds_z3_offload"])),
     }
     return {
         "kind": draw(st.sampled_from(kinds)),

@@ -58,9 +58,11 @@ def build_run(case: Mapping[str, Any]) -> RunSettings:
     name = str(case.get("model", ""))
     found = config if isinstance(config, dict) else find_published_config(name) or {}
     parameters = read_count(case, "params", 0, least=0) or None
-    args = dict(case) | {"disable_gradient_checkpointing": case.get("gradient_checkpointing") is False}
-    if case.get("flash_attn") is None:
-        args["flash_attn"] = "sdpa"
+    args = dict(case)
+    if isinstance(case.get("gradient_checkpointing"), bool):
+        args["disable_gradient_checkpointing"] = not case["gradient_checkpointing"]
+    if any(case.get(name) is True for name in ("liger", "use_liger_kernel")):
+        args["enable_liger_kernel"] = True
     return parse_run_settings(
         args,
         model=parse_model_facts(found, parameters=parameters),

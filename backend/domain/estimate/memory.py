@@ -127,7 +127,7 @@ def measure_frozen_weights(run: RunSettings, parameters: Parameters) -> int:
 # -- what one token leaves behind --------------------------------------------------------------------------
 
 
-def measure_text_activations(run: RunSettings, *, trained: bool, padded: bool) -> float:
+def measure_text_activations(run: RunSettings, batch: Batch) -> float:
     """Return the bytes that one token of one decoder layer keeps for the backward pass.
 
     Widths are h (hidden), q and k (queries; keys), i (feed-forward); b is `compute_bytes`.
@@ -137,18 +137,22 @@ def measure_text_activations(run: RunSettings, *, trained: bool, padded: bool) -
     wide = text.active_experts * text.intermediate if text.experts > 1 else text.intermediate
     residual = 4 if run.finetuning_type == "full" else width
     norm_input = (0 if run.liger else 4) * hidden + (residual * hidden if run.liger else 0)
-    heads_kept = 2 * query if padded and key < query else 2 * key
-    attention = width * (2 * query + heads_kept)
+    # An attention mask has sdpa repeat keys and values for every query head; FlashAttention never does.
+    repeated = batch.padded and key < query and not run.has_flash_attention
+    attention = width * (2 * query + (2 * query if repeated else 2 * key))
+    if run.attention == "disabled":
+        # Every pair of tokens has its probability, in float32 and once more as computed.
+        attention += text.heads * batch.length * (4 + width)
     feed_forward = width * (2 if run.liger else 3) * wide
     inputs = 0.0
-    if run.finetuning_type == "lora" and trained:
+    if run.finetuning_type == "lora":
         # PEFT casts the input of each adapter anew, so each keeps a copy of its own.
         linears = text.linears
         chosen = [name for name in linears if "all" in run.lora_targets or name in run.lora_targets]
         inputs = width * sum(linears[name][0] for name in chosen)
         if text.experts > 1:
             inputs += width * text.active_experts * (2 * hidden + text.intermediate)
-    elif trained:
+    else:
         # A trained matrix keeps its input, a norm its normalised one. Mixed precision casts the input for each
         # of q, k, v, gate and up anew; in one precision q, k and v share one, gate and up another.
         mixed = run.trained_bytes > width
@@ -183,7 +187,7 @@ def _count_kept(run: RunSettings, batch: Batch) -> dict[str, float]:
     if run.gradient_checkpointing:
         activations = batch.tokens * layers * text.hidden * residual
     else:
-        each = measure_text_activations(run, trained=True, padded=batch.padded)
+        each = measure_text_activations(run, batch)
         activations = batch.tokens * layers * each
     # The last norm keeps its input in float32 and its output.
     activations += batch.tokens * text.hidden * (run.compute_bytes + 4)
@@ -238,9 +242,7 @@ def _build_first_layer_backward(run: RunSettings, batch: Batch) -> dict[str, flo
     moment = _count_kept(run, batch)
     moment["activations"] += batch.tokens * _measure_layer_gradients(run)
     if run.gradient_checkpointing:
-        moment["activations"] += batch.tokens * measure_text_activations(
-            run, trained=True, padded=batch.padded
-        )
+        moment["activations"] += batch.tokens * measure_text_activations(run, batch)
     moment["weights"] = _measure_kept_copies(run)
     return moment
 
@@ -259,7 +261,7 @@ def _build_backward_end(run: RunSettings, batch: Batch) -> dict[str, float]:
     """The backward pass has reached the bottom: every gradient is there but those of the layer it is in, or the
     gradient of the embeddings, which comes whole and is then added."""
     text = run.model.text
-    layer = batch.tokens * measure_text_activations(run, trained=True, padded=batch.padded)
+    layer = batch.tokens * measure_text_activations(run, batch)
     if run.finetuning_type != "lora":
         layer -= text.layer_parameters * run.trained_bytes
     embeddings = 0.0
@@ -279,6 +281,7 @@ def _measure_logits(run: RunSettings, batch: Batch, *, copies: float) -> float:
         # Policy's logits and log-probabilities, then the reference's logits, their shifted copy and result.
         copies = 5.0 if run.has_reference_model else 4.0
     elif run.stage == "rm":
-        copies = 1.0
+        # The value head's model makes logits that nobody asks for, in both precisions.
+        copies = 1.5
     half = run.compute_bytes if copies == 2.0 and run.compute_bytes < 4 else 0
     return numbers * (4 * copies + half)

@@ -58,6 +58,10 @@ class RunSettings:
         return self.gpu.id.startswith("cpu")
 
     @property
+    def has_flash_attention(self) -> bool:
+        return self.attention in ("fa2", "fa3")
+
+    @property
     def sequences(self) -> int:
         """How many sequences one forward pass holds."""
         return self.batch * (2 if self.stage in PAIRED_STAGES or self.stage == "kto" else 1)

@@ -121,7 +121,7 @@ def count_layer_forward(run: RunSettings, batch: Batch, *, adapted: bool = True)
     rotary = (2 if run.liger else 8) * width * (text.query_width + text.key_value_width)
     moved = 2 * norm * text.hidden + 6 * residual * text.hidden + gate + rotary + width * (inputs + outputs)
     launches = matrices + (2 if run.liger else 16) + (2 if run.liger else 12) + 10 + 3 + 2
-    if batch.padded:
+    if batch.padded and not run.has_flash_attention:
         moved += 4 * width * text.query_width  # keys and values repeated for every query head
         launches += 4
     if text.experts > 1:
@@ -134,6 +134,12 @@ def count_layer_forward(run: RunSettings, batch: Batch, *, adapted: bool = True)
     if single:
         moved += 6 * text.active_layer_parameters / max(1.0, batch.tokens)
         launches += matrices
+    if run.attention == "disabled":
+        moved += text.heads * batch.length * (4 * width + 12)
+    if run.quantization_bit:
+        # Every matrix is written out in half precision before it is used.
+        moved += (run.quantization_bit / 8 + 2 * width) * text.layer_parameters / max(1.0, batch.tokens)
+        launches += 2 * matrices
     flops = 2 * text.active_layer_parameters + 2 * text.query_width * batch.length
     if run.finetuning_type == "lora" and adapted:
         flops += 2 * run.lora_rank * (inputs + outputs)
@@ -209,6 +215,8 @@ def _count_vision_forward(run: RunSettings, batch: Batch) -> Work:
     flops = 2 * vision.layer_parameters * vision.layers + attention + merger
     moved = vision.layers * _count_vision_bytes(vision, width)
     calls = batch.pictures * (full + (vision.layers - full) * batch.windows)
+    if run.has_flash_attention:
+        calls = float(vision.layers)
     launches = 42 * vision.layers + _LAUNCHES_A_WINDOW * calls + 60
     return Work(flops * batch.all_patches, moved * batch.all_patches, launches)
 
