@@ -18,11 +18,9 @@ def main() -> None:
     from llamafactory.train.tuner import run_exp
 
     from worker.picture_tokens import give_picture_tokens_to_generate
-    from worker.picture_positions import install_picture_positions
     from worker.run_callback import RunCallback
 
     allow_cpu_tags(torch)
-    install_picture_positions()
     give_picture_tokens_to_generate()
     install_tracking({"mode": os.environ.get("TUNEFORGE_TRACKING", "off")})
     error: str | None = "the run failed"
