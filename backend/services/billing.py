@@ -29,6 +29,8 @@ def charge_attempt(session: Session, job: Job, seconds: float) -> None:
             amount_e4=amount,
             currency=get_settings().currency,
             device_seconds=seconds * job.gpu_count,
+            tier=job.tier,
+            gpu_kind=job.gpu_kind,
         )
         .on_conflict_do_nothing(index_elements=["job_id", "attempt"])
         .returning(LedgerEntry.id)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from backend import queue
 from backend.domain.job import EndReason, JobStatus
-from backend.domain.scheduler import QueuedJob, order_queue, plan_assignments
-from backend.services import endings, nodes, uptime
+from backend.domain.scheduling.values import Assignment
+from backend.services import endings, nodes, scheduling, uptime
 from backend.services.moves import StaleJob, move
 from backend.settings import get_settings
 from backend.tables.base import utc_now
@@ -24,59 +22,51 @@ _DISPATCH_LOCK = 0x7475_6E65
 
 
 def dispatch(session: Session) -> int:
-    """Assign what fits and ring the nodes; return how many jobs were assigned.
+    """Do what the scheduler plans: assign jobs, ring the nodes, ask for room; return how many were assigned.
 
     Only one dispatch plans at a time: a second one leaves, as the first sees the same queue.
     """
     if not session.scalar(select(func.pg_try_advisory_xact_lock(_DISPATCH_LOCK))):
         return 0
     now = utc_now()
-    queued = {job.id: job for job in session.scalars(select(Job).where(Job.status == JobStatus.QUEUED))}
-    plan = plan_assignments([_as_queued(job) for job in queued.values()], nodes.list_free_nodes(session, now))
-    names = {node.id: node.name for node in nodes.list_nodes(session)}
-    assigned = 0
-    for assignment in plan:
-        job = queued[assignment.job_id]
-        try:
-            move(
-                session,
-                job,
-                JobStatus.ASSIGNED,
-                node_id=assignment.node_id,
-                devices=list(assignment.devices),
-                assigned_at=now,
-                phase="preparing",
-            )
-        except StaleJob:
-            continue
-        queue.ring_node(session, names[assignment.node_id], job.id, job.attempt)
-        assigned += 1
+    plan = scheduling.plan(session, scheduling.list_queued(session), now, with_waiting=False)
+    names = {node.id: node.name for node in nodes.list_nodes(session)} if plan.assignments else {}
+    assigned = sum(_assign(session, assignment, names, now) for assignment in plan.assignments)
+    for preemption in plan.preemptions:
+        _ask_for_room(session, preemption.job_id, now)
     return assigned
 
 
-def _as_queued(job: Job) -> QueuedJob:
-    return QueuedJob(job.id, job.tier, job.queued_at, job.gpu_kind, job.gpu_count)
+def _assign(session: Session, assignment: Assignment, names: dict[str, str], now: datetime) -> bool:
+    job = session.get(Job, assignment.job_id)
+    (share,) = assignment.shares
+    if job is None:
+        return False
+    try:
+        move(
+            session,
+            job,
+            JobStatus.ASSIGNED,
+            node_id=share.node_id,
+            devices=list(share.devices),
+            assigned_at=now,
+            phase="preparing",
+        )
+    except StaleJob:
+        return False
+    queue.ring_node(session, names[share.node_id], job.id, job.attempt)
+    return True
 
 
-def find_queue_position(session: Session, job: Job) -> int | None:
-    """Return the job's place in its GPU kind's queue, from 1; None when it does not wait."""
-    return find_queue_positions(session, [job]).get(job.id)
-
-
-def find_queue_positions(session: Session, jobs: Iterable[Job]) -> dict[str, int]:
-    """Return the places of those of `jobs` that wait, each from 1 in its GPU kind's queue, by job id."""
-    kinds = {job.gpu_kind for job in jobs if job.status == JobStatus.QUEUED}
-    if not kinds:
-        return {}
-    # Without the rows' large parts: queues may be long, and this is asked for often.
-    columns = select(Job.id, Job.tier, Job.queued_at, Job.gpu_kind, Job.gpu_count)
-    waiting = session.execute(columns.where(Job.status == JobStatus.QUEUED, Job.gpu_kind.in_(kinds))).all()
-    places = Counter[str]()
-    positions = {}
-    for queued in order_queue([QueuedJob(*row) for row in waiting]):
-        places[queued.gpu_kind] += 1
-        positions[queued.id] = places[queued.gpu_kind]
-    return positions
+def _ask_for_room(session: Session, job_id: str, now: datetime) -> None:
+    """Have a job saved and stopped by its next report, or take it back if nobody has begun it."""
+    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+    if job is None:
+        return
+    if job.status == JobStatus.ASSIGNED:
+        _take_back(session, job, "preempted")
+    elif job.status == JobStatus.RUNNING and job.preempt_requested_at is None:
+        job.preempt_requested_at = now
 
 
 def reap(session: Session) -> int:
@@ -94,7 +84,7 @@ def reap(session: Session) -> int:
         )
     ).all()
     for job in unclaimed:
-        taken += _requeue_unclaimed(session, job)
+        taken += _take_back(session, job, "not_claimed")
     patience = get_settings().fence_seconds + 30
     if uptime.measure_answering_seconds(session, now) < patience:
         return taken
@@ -112,13 +102,14 @@ def reap(session: Session) -> int:
     return taken
 
 
-def _requeue_unclaimed(session: Session, job: Job) -> int:
+def _take_back(session: Session, job: Job, reason: str) -> bool:
+    """Put an assigned job back into its place in the queue."""
     try:
         move(
             session,
             job,
             JobStatus.QUEUED,
-            "not_claimed",
+            reason,
             attempt=job.attempt + 1,
             node_id=None,
             devices=[],
@@ -126,9 +117,9 @@ def _requeue_unclaimed(session: Session, job: Job) -> int:
             queued_at=job.queued_at,
         )
     except StaleJob:
-        return 0
+        return False
     queue.ring_dispatch(session)
-    return 1
+    return True
 
 
 def _describe_lost_node(session: Session, job: Job) -> str:

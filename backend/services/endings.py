@@ -37,6 +37,7 @@ def end_attempt(
     values: dict[str, Any] = {
         "lease_hash": None,
         "lease_expires_at": None,
+        "preempt_requested_at": None,
         "faults": job.faults + int(outcome.is_fault),
     }
     if outcome.requeue:

@@ -15,7 +15,8 @@ from sqlalchemy.orm import joinedload
 from backend import storage
 from backend.database import transaction
 from backend.domain.job import FINISHED, JobStatus
-from backend.services import dispatch, jobs, nodes
+from backend.services import jobs, nodes, scheduling
+from backend.services.scheduling import Prospect
 from backend.tables.job import Job, MetricRow
 
 LOG_PIECE_BYTES = 256 << 10
@@ -52,7 +53,7 @@ class LiveJob:
     """A job at one moment."""
 
     job: Job
-    queue_position: int | None
+    prospect: Prospect | None
     node_name: str | None
     log_bytes: int
 
@@ -67,11 +68,11 @@ def read_jobs(job_ids: Collection[str]) -> dict[str, LiveJob]:
     with transaction() as session:
         query = select(Job).where(Job.id.in_(job_ids)).options(joinedload(Job.owner))
         found = session.scalars(query).all()
-        positions = dispatch.find_queue_positions(session, found)
+        prospects = scheduling.find_prospects(session, found)
         return {
             job.id: LiveJob(
                 job,
-                positions.get(job.id),
+                prospects.get(job.id),
                 nodes.find_name(session, job.node_id),
                 storage.measure_log(job.id),
             )

@@ -15,7 +15,6 @@ from backend import queue
 from backend.domain.errors import NotFound
 from backend.domain.job import ACTIVE, JobStatus
 from backend.domain.protocol import AttemptKey, Heartbeat, HeartbeatReply, Registration
-from backend.domain.scheduler import FreeNode
 from backend.tables.base import utc_now
 from backend.tables.job import Job
 from backend.tables.node import Node
@@ -94,26 +93,24 @@ def list_busy_devices(session: Session) -> dict[str, set[str]]:
     return busy
 
 
-def list_free_nodes(session: Session, now: datetime) -> list[FreeNode]:
-    """Return the nodes that may take jobs, with their free devices by kind."""
-    busy = list_busy_devices(session)
-    free_nodes = []
+def count_free(session: Session, now: datetime) -> Counter[str]:
+    """Return by GPU kind how many devices jobs may be given now."""
+    busy, free = list_busy_devices(session), Counter[str]()
     for node in list_nodes(session):
         if derive_status(node, now) != "online":
             continue
-        free: dict[str, list[str]] = {}
-        for device in node.devices:
-            if device["uuid"] not in busy.get(node.id, set()) and not device.get("trouble"):
-                free.setdefault(device["kind"], []).append(device["uuid"])
-        free_nodes.append(FreeNode(node.id, {kind: tuple(uuids) for kind, uuids in free.items()}))
-    return free_nodes
+        taken = busy.get(node.id, set())
+        free.update(
+            device["kind"]
+            for device in node.devices
+            if device["uuid"] not in taken and not device.get("trouble")
+        )
+    return free
 
 
 def count_devices(session: Session, now: datetime) -> dict[str, dict[str, Any]]:
     """Return by GPU kind how many devices there are and are free, and the least memory among them."""
-    free = Counter[str]()
-    for free_node in list_free_nodes(session, now):
-        free.update({kind: len(uuids) for kind, uuids in free_node.free.items()})
+    free = count_free(session, now)
     kinds: dict[str, dict[str, Any]] = {}
     for node in list_nodes(session):
         if derive_status(node, now) == "lost":

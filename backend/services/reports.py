@@ -120,8 +120,13 @@ def report(session: Session, job_id: str, attempt: int, lease: str, message: Rep
     job = _get_leased(session, job_id, attempt, lease)
     _note(session, job, message)
     job.lease_expires_at = utc_now() + timedelta(seconds=LEASE_SECONDS)
-    want = Want.STOP if job.stop_requested_at else Want.CONTINUE
-    return Reply(want=want, report_in_seconds=REPORT_SECONDS)
+    return Reply(want=_choose_want(job), report_in_seconds=REPORT_SECONDS)
+
+
+def _choose_want(job: Job) -> Want:
+    if job.stop_requested_at:
+        return Want.STOP
+    return Want.PREEMPT if job.preempt_requested_at else Want.CONTINUE
 
 
 def finish(session: Session, job_id: str, attempt: int, lease: str, message: FinalReport) -> Reply:

@@ -184,15 +184,20 @@ def list_users(session: Session) -> Sequence[User]:
     return session.scalars(select(User).order_by(User.created_at)).all()
 
 
-def set_active(session: Session, user_id: str, active: bool) -> User:
-    """Shut a person out, or let them in again; being shut out ends their sessions."""
+def change_user(
+    session: Session, user_id: str, *, is_active: bool | None = None, share_weight: float | None = None
+) -> User:
+    """Shut a person out (which ends their sessions), let them in again, or change their share of the GPUs."""
     user = session.get(User, user_id)
     if user is None:
         raise NotFound("There is no such user.", zh="没有这个用户。")
-    if user.role == "administrator" and not active:
+    if user.role == "administrator" and is_active is False:
         raise Conflict("An administrator cannot be shut out.", zh="不能停用管理员。")
-    user.is_active = active
-    if not active:
+    if share_weight is not None:
+        user.share_weight = share_weight
+    if is_active is not None:
+        user.is_active = is_active
+    if is_active is False:
         end_sessions(session, user)
     return user
 

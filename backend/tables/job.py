@@ -45,6 +45,9 @@ class Job(Identified, Base):
     attempt_started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     stop_requested_at: Mapped[datetime | None]
+    preempt_requested_at: Mapped[datetime | None] = mapped_column(
+        doc="when the present attempt was asked to make room"
+    )
 
     phase: Mapped[str] = mapped_column(default="queued")
     step: Mapped[int] = mapped_column(default=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.tables.base import Base, Identified
@@ -19,5 +19,12 @@ class LedgerEntry(Identified, Base):
     amount_e4: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
     device_seconds: Mapped[float]
+    tier: Mapped[str | None] = mapped_column(
+        doc="kept here too, so that use is known when the job is deleted"
+    )
+    gpu_kind: Mapped[str | None]
 
-    __table_args__ = (UniqueConstraint("job_id", "attempt"),)
+    __table_args__ = (
+        UniqueConstraint("job_id", "attempt"),
+        Index("ix_ledger_entries_created_at", "created_at"),
+    )

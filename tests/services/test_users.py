@@ -115,13 +115,13 @@ def test_an_inactive_person_is_nowhere_let_in() -> None:
     with transaction() as session:
         cookie = users.start_session(session, user_id)
         _, token = users.create_token(session, user_id, "t", None)
-        users.set_active(session, user_id, False)
+        users.change_user(session, user_id, is_active=False)
         assert users.find_session(session, cookie) is None
         assert users.find_token_user(session, token) is None
     with pytest.raises(NotSignedIn):
         users.authenticate("ann", PASSWORD, HOME)
     with transaction() as session:
-        users.set_active(session, user_id, True)
+        users.change_user(session, user_id, is_active=True)
         assert users.find_session(session, cookie) is None
     assert users.authenticate("ann", PASSWORD, HOME) == user_id
 
@@ -129,7 +129,7 @@ def test_an_inactive_person_is_nowhere_let_in() -> None:
 def test_an_administrator_is_not_shut_out() -> None:
     user_id = make_user("chief", role="administrator")
     with transaction() as session, pytest.raises(Conflict):
-        users.set_active(session, user_id, False)
+        users.change_user(session, user_id, is_active=False)
 
 
 def test_who_does_not_exist_is_refused_as_slowly_as_who_does() -> None:

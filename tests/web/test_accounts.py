@@ -274,6 +274,15 @@ def test_an_administrator_shuts_a_person_out_and_lets_them_in_again(
     )
 
 
+def test_an_administrator_changes_a_persons_share_of_the_gpus(owner: Person, administrator: Person) -> None:
+    path = f"/admin/users/{owner.id}"
+    _check_problem(owner.request("PATCH", path, json={"share_weight": 9}), 403, "administrators_only")
+    changed = administrator.request("PATCH", path, json={"share_weight": 2.5}).json()
+    assert (changed["share_weight"], changed["is_active"]) == (2.5, True)
+    for wrong in (0, 11, "much"):
+        assert administrator.request("PATCH", path, json={"share_weight": wrong}).status_code == 422
+
+
 def test_two_changes_that_collide_are_a_conflict_and_no_fault(
     owner: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

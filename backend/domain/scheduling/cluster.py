@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
-
 SNUG_NODES = 64
 """Among so many of the fullest nodes that fit, the best is looked for."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 
 from backend.domain.spec import Body
 from backend.services import jobs, node_access, nodes, users
@@ -87,9 +88,14 @@ def list_users(user: Administrator, session: DatabaseSession, paging: Paging) ->
 
 
 class UserChange(Body):
-    """Whether a person may sign in and use their tokens; who is shut out keeps their jobs."""
+    """What of a person to change.
 
-    is_active: bool
+    `is_active` says whether they may sign in and use their tokens; who is shut out keeps their jobs.
+    `share_weight` is their share of the GPUs against others', 1 unless changed.
+    """
+
+    is_active: bool | None = None
+    share_weight: float | None = Field(default=None, ge=0.1, le=10)
 
 
 @router.patch("/users/{user_id}")
@@ -99,8 +105,10 @@ def change_user(
     user: Administrator,
     session: DatabaseSession,
 ) -> dict[str, Any]:
-    """Shut a person out, or let them in again."""
-    return _show_user(users.set_active(session, user_id, body.is_active))
+    """Shut a person out, let them in again, or change their share of the GPUs."""
+    return _show_user(
+        users.change_user(session, user_id, is_active=body.is_active, share_weight=body.share_weight)
+    )
 
 
 def _show_user(user: User) -> dict[str, Any]:
@@ -109,6 +117,7 @@ def _show_user(user: User) -> dict[str, Any]:
         "username": user.username,
         "role": user.role,
         "is_active": user.is_active,
+        "share_weight": user.share_weight,
         "created_at": shapes.show_time(user.created_at),
     }
 

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 
 from backend.domain.comparison import RowChoice
 from backend.domain.spec import Body, JobBody, JobName, Moment
-from backend.services import dispatch, idempotency, jobs, nodes, results, submission
+from backend.services import idempotency, jobs, nodes, results, scheduling, submission
 from backend.services.jobs import JobFilter
 from backend.tables.job import Job
 from backend.web.api import shapes
@@ -26,8 +26,8 @@ Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_le
 
 
 def _show(session: DatabaseSession, job: Job) -> dict[str, Any]:
-    position = dispatch.find_queue_position(session, job)
-    return shapes.show_job(job, queue_position=position, node_name=nodes.find_name(session, job.node_id))
+    prospect = scheduling.find_prospect(session, job)
+    return shapes.show_job(job, prospect=prospect, node_name=nodes.find_name(session, job.node_id))
 
 
 @router.post("/jobs", status_code=201)
@@ -73,11 +73,9 @@ def list_jobs(
     statuses = tuple(status.split(",")) if status else ()
     wanted = JobFilter(kind, statuses, q, created_after, created_before)
     found, has_more = jobs.list_jobs(session, user, wanted, sort=sort, after=after, limit=limit)
-    positions = dispatch.find_queue_positions(session, found)
+    prospects = scheduling.find_prospects(session, found)
     shown = [
-        shapes.show_job(
-            job, queue_position=positions.get(job.id), node_name=nodes.find_name(session, job.node_id)
-        )
+        shapes.show_job(job, prospect=prospects.get(job.id), node_name=nodes.find_name(session, job.node_id))
         for job in found
     ]
     return {

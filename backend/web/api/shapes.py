@@ -8,6 +8,7 @@ from typing import Any
 from backend.domain.gpu_kinds import describe_gpu_kind
 from backend.domain.pricing import format_money
 from backend.services import billing, results
+from backend.services.scheduling import Prospect
 from backend.tables.base_model import BaseModel
 from backend.tables.dataset import Dataset
 from backend.tables.job import Job, JobEvent, MetricRow
@@ -21,7 +22,7 @@ def show_time(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def show_job(job: Job, *, queue_position: int | None = None, node_name: str | None = None) -> dict[str, Any]:
+def show_job(job: Job, *, prospect: Prospect | None = None, node_name: str | None = None) -> dict[str, Any]:
     """Return a job as `GET /api/v1/jobs/{id}` answers it."""
     total, step = job.total_steps, job.step
     return {
@@ -35,7 +36,9 @@ def show_job(job: Job, *, queue_position: int | None = None, node_name: str | No
         "spec": job.spec,
         "tier": job.tier,
         "assignment": {"node": node_name or job.node_id, "gpus": job.devices} if job.node_id else None,
-        "queue_position": queue_position,
+        "queue_position": prospect.position if prospect else None,
+        "expected_start_at": show_time(prospect.expected_start_at) if prospect else None,
+        "waiting": _show_waiting(prospect) if prospect else None,
         "progress": {
             "phase": job.phase,
             "step": step,
@@ -53,6 +56,10 @@ def show_job(job: Job, *, queue_position: int | None = None, node_name: str | No
         "finished_at": show_time(job.finished_at),
         "error": job.error,
     }
+
+
+def _show_waiting(prospect: Prospect) -> dict[str, str]:
+    return {"reason": prospect.reason, "detail": prospect.sentence, "detail_zh": prospect.sentence_zh}
 
 
 def _measure_fraction(job: Job) -> float:

@@ -121,7 +121,7 @@ async def _follow(broadcaster: Broadcaster, job_id: str, cursor: Cursor) -> Asyn
 
 async def _tell(look: LiveJob, shown: dict[str, Any], cursor: Cursor) -> AsyncIterator[tuple[Cursor, str]]:
     """Yield what is new at this look, with the cursor after each event; `shown` keeps what was told."""
-    status = shapes.show_job(look.job, queue_position=look.queue_position, node_name=look.node_name)
+    status = shapes.show_job(look.job, prospect=look.prospect, node_name=look.node_name)
     progress = status["progress"]
     if _without_progress(status) != _without_progress(shown):
         yield cursor, _write_event("status", status, cursor)
