@@ -87,8 +87,10 @@ def estimate_memory(run: RunSettings, batch: Batch) -> Memory:
         parts["overhead"] = _PROCESS_BYTES
         return Memory(parts)
     parts["activations"] += _WORKSPACE_BYTES
-    moving = parts["activations"] + parts["logits"] + parts["vision"]
-    trained = 0 if run.finetuning_type == "lora" else parts["gradients"] + parts["optimizer"]
+    moving = max(
+        sum(moment.get(name, 0.0) for name in ("activations", "logits", "vision")) for moment in moments
+    )
+    trained = 0.0 if run.finetuning_type == "lora" else fixed["gradients"] + fixed["optimizer"]
     cache = _CACHE_BYTES + _CACHE_SHARE_MOVING * moving + _CACHE_SHARE_TRAINED * trained
     parts["overhead"] = _CONTEXT_BYTES + int(cache)
     return Memory(parts)
@@ -139,7 +141,7 @@ def measure_text_activations(run: RunSettings, batch: Batch) -> float:
     norm_input = (0 if run.liger else 4) * hidden + (residual * hidden if run.liger else 0)
     # An attention mask has sdpa repeat keys and values for every query head; FlashAttention never does.
     repeated = batch.padded and key < query and not run.has_flash_attention
-    attention = width * (2 * query + (2 * query if repeated else 2 * key))
+    attention = float(width * (2 * query + (2 * query if repeated else 2 * key)))
     if run.attention == "disabled":
         # Every pair of tokens has its probability, in float32 and once more as computed.
         attention += text.heads * batch.length * (4 + width)
