@@ -28,8 +28,8 @@ def dispatch(session: Session) -> int:
     """
     if not session.scalar(select(func.pg_try_advisory_xact_lock(_DISPATCH_LOCK))):
         return 0
-    now = utc_now()
-    plan = scheduling.plan(session, scheduling.list_queued(session), now, with_waiting=False)
+    situation = scheduling.read_situation(session)
+    now, plan = situation.now, situation.plan(with_waiting=False)
     names = {node.id: node.name for node in nodes.list_nodes(session)} if plan.assignments else {}
     assigned = sum(_assign(session, assignment, names, now) for assignment in plan.assignments)
     for preemption in plan.preemptions:

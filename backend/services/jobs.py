@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select, true, tuple_
@@ -14,7 +14,6 @@ from backend import queue, storage
 from backend.domain.errors import Conflict, NotFound
 from backend.domain.job import ACTIVE, FINISHED, JobKind, JobStatus
 from backend.domain.spec import PreparedJob
-from backend.services import nodes
 from backend.services.moves import StaleJob, move
 from backend.tables.artifact import Artifact
 from backend.tables.base import new_id, utc_now
@@ -159,28 +158,6 @@ def list_gpu_samples(session: Session, job: Job, most: int = 5000) -> Sequence[G
 def list_artifacts(session: Session, job: Job) -> Sequence[Artifact]:
     """Return the job's files by name."""
     return session.scalars(select(Artifact).where(Artifact.job_id == job.id).order_by(Artifact.name)).all()
-
-
-def estimate_queue_seconds(session: Session, gpu_kind: str, gpu_count: int) -> float:
-    """Return how long a job of this size would wait by what is running and queued before it.
-
-    The work ahead, in device-seconds by its own estimates, is spread over the kind's devices.
-    """
-    devices = nodes.count_devices(session, utc_now()).get(gpu_kind)
-    if devices is None or devices["free"] >= gpu_count:
-        waiting = select(func.count()).where(Job.status == JobStatus.QUEUED, Job.gpu_kind == gpu_kind)
-        if devices is None or not session.scalar(waiting):
-            return 0.0
-    ahead = session.scalars(
-        select(Job).where(Job.gpu_kind == gpu_kind, Job.status.in_([JobStatus.QUEUED, *ACTIVE]))
-    )
-    now, device_seconds = utc_now(), 0.0
-    for job in ahead:
-        expected = float(job.estimate.get("duration_seconds", {}).get("expected", 0.0))
-        spent = (now - job.attempt_started_at) / timedelta(seconds=1) if job.attempt_started_at else 0.0
-        left = job.eta_seconds if job.eta_seconds is not None else max(0.0, expected - spent)
-        device_seconds += left * job.gpu_count
-    return device_seconds / max(1, int(devices["total"]))
 
 
 # -- changing ----------------------------------------------------------------------------------------------

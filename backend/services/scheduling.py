@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,19 +43,41 @@ SLOW_SECONDS = 0.05
 REST = 10
 
 
-def plan(session: Session, queued: Sequence[QueuedJob], now: datetime, *, with_waiting: bool = True) -> Plan:
-    """Return what is to be done now for the `queued` jobs; nothing is changed."""
-    if not queued:
-        return Plan()
+@dataclass(frozen=True)
+class Situation:
+    """All that the scheduler is told at one moment."""
+
+    now: datetime
+    queued: Sequence[QueuedJob]
+    running: Sequence[RunningJob]
+    nodes: Sequence[Node]
+    rules: Rules
+    recent_use: Mapping[Account, float]
+
+    def plan(self, *more: QueuedJob, with_waiting: bool = True) -> Plan:
+        """Return what is to be done now, were `more` jobs waiting too; nothing is changed."""
+        return plan_jobs(
+            [*self.queued, *more],
+            self.running,
+            self.nodes,
+            now=self.now,
+            rules=self.rules,
+            recent_use=self.recent_use,
+            with_waiting=with_waiting,
+        )
+
+
+def read_situation(session: Session) -> Situation:
+    """Return the present situation."""
+    now = utc_now()
     running = list_running(session, now)
-    return plan_jobs(
-        queued,
-        running,
-        list_nodes(session, now),
+    return Situation(
         now=now,
+        queued=list_queued(session),
+        running=running,
+        nodes=list_nodes(session, now),
         rules=build_rules(session),
         recent_use=measure_recent_use(session, running, now),
-        with_waiting=with_waiting,
     )
 
 
@@ -192,10 +214,9 @@ def find_prospects(session: Session, jobs: Iterable[Job]) -> dict[str, Prospect]
 
 
 def _describe_queue(session: Session) -> dict[str, Prospect]:
-    now = utc_now()
-    queued = list_queued(session)
-    made = plan(session, queued, now)
-    kinds = {job.id: job.gpu_kind for job in queued}
+    situation = read_situation(session)
+    now, made = situation.now, situation.plan()
+    kinds = {job.id: job.gpu_kind for job in situation.queued}
     told: dict[str, Prospect] = {}
     ahead: dict[str, int] = {}
     for assignment in made.assignments:
@@ -206,6 +227,15 @@ def _describe_queue(session: Session) -> dict[str, Prospect]:
         position = one.position + ahead.get(kinds[job_id], 0)
         told[job_id] = _build_prospect(one._replace(position=position), now)
     return told
+
+
+def estimate_queue_seconds(
+    situation: Situation, user_id: str, tier: str, gpu_kind: str, gpu_count: int
+) -> float:
+    """Return how long a job of this user would wait if it were submitted now; 0 where nothing can be foreseen."""
+    asked = QueuedJob("", user_id, tier, gpu_kind, gpu_count, situation.now)
+    told = situation.plan(asked).waiting.get(asked.id)
+    return told.starts_in_seconds or 0.0 if told else 0.0
 
 
 def _build_prospect(waiting: Waiting, now: datetime) -> Prospect:

@@ -16,7 +16,7 @@ from backend.domain.estimator import DatasetFacts, estimate_job
 from backend.domain.job import FINISHED, JobKind, JobStatus
 from backend.domain.model_facts import parse_model_facts
 from backend.domain.spec import EvaluateBody, PreparedJob, TrainBody, build_job_name, parse_adapter
-from backend.services import catalogue, jobs, nodes, swanlab_access
+from backend.services import catalogue, jobs, nodes, scheduling, swanlab_access
 from backend.settings import get_settings
 from backend.tables.base import utc_now
 from backend.tables.base_model import BaseModel
@@ -68,8 +68,11 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
     name = body.name or build_job_name(weights.model.name, kind.value, stamp)
     tracking = swanlab_access.choose_mode(session, user) if kind is JobKind.TRAIN else "off"
     config = _build_config(body, weights, datasets, complete, stage, finetuning_type, tracking, name, device)
+    waits = scheduling.estimate_queue_seconds(
+        scheduling.read_situation(session), user.id, body.tier, gpu_kind, gpu_count
+    )
     estimate = _estimate(
-        session, weights, datasets, complete, body, kind, stage, finetuning_type, gpu_kind, gpu_count
+        session, weights, datasets, complete, body, kind, stage, finetuning_type, gpu_kind, gpu_count, waits
     )
     spec = body.model_dump(mode="json") | {
         "model": weights.model.name,
@@ -331,6 +334,7 @@ def _estimate(
     finetuning_type: str,
     gpu_kind: str,
     gpu_count: int,
+    queue_seconds: float,
 ) -> dict[str, Any]:
     facts = weights.model.facts
     available = nodes.count_devices(session, utc_now()).get(gpu_kind, {})
@@ -345,7 +349,7 @@ def _estimate(
         gpu_count=gpu_count,
         memory_bytes=available.get("memory_bytes"),
         tier=body.tier,
-        queue_seconds=jobs.estimate_queue_seconds(session, gpu_kind, gpu_count),
+        queue_seconds=queue_seconds,
         currency=get_settings().currency,
         tuned=isinstance(body, EvaluateBody) and body.adapter is not None,
     )

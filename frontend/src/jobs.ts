@@ -1,6 +1,7 @@
 // Jobs as the REST interface shows them, and what statuses, phases and tiers are called.
 import type { Money } from "./api";
 import { element } from "./dom";
+import { formatAgo } from "./format";
 import { t } from "./language";
 
 export type JobStatus = "queued" | "assigned" | "running" | "succeeded" | "failed" | "cancelled";
@@ -50,6 +51,10 @@ export interface Job {
   tier: Tier;
   assignment: { node: string; gpus: string[] } | null;
   queue_position: number | null;
+  /** To the minute; null where no start can be foreseen, or at once. */
+  expected_start_at: string | null;
+  /** Why a queued job waits, and what can be done. */
+  waiting: { reason: string; detail: string; detail_zh: string } | null;
   progress: Progress;
   tracking: { provider: string; mode: "cloud" | "local" | "offline" | "off"; url: string | null };
   estimate: Record<string, unknown>;
@@ -122,6 +127,20 @@ export function nameKind(kind: JobKind): string {
 
 export function errorTitle(error: JobError): string {
   return t(error.title_zh ?? error.title, error.title);
+}
+
+/** "No. 3 in the queue · expected to start in 12 minutes", or null for a job that does not wait. */
+export function describePlace(job: Job): string | null {
+  if (job.status !== "queued" || job.queue_position === null) return null;
+  const place = t(`排在第 ${job.queue_position} 位`, `No. ${job.queue_position} in the queue`);
+  if (job.expected_start_at === null) return place;
+  const soon = formatAgo(job.expected_start_at);
+  return `${place} · ${t(`预计${soon}开始`, `expected to start ${soon}`)}`;
+}
+
+/** Why a queued job waits; empty for others. */
+export function explainWait(job: Job): string {
+  return job.waiting === null ? "" : t(job.waiting.detail_zh, job.waiting.detail);
 }
 
 export function errorHint(error: JobError): string {

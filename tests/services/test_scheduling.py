@@ -234,3 +234,28 @@ def test_a_resumed_job_is_expected_to_take_what_is_left_of_it() -> None:
         session.execute(update(Job).where(Job.id == job_id).values(checkpoint_step=8, total_steps=10))
         (queued,) = scheduling.list_queued(session)
     assert queued.expected_seconds == pytest.approx(12.0)
+
+
+# -- before submitting -------------------------------------------------------------------------------------
+
+
+def test_each_tier_says_how_long_a_new_job_would_wait() -> None:
+    register_node()
+    owner = make_user("ann")
+    with transaction() as session:
+        free = scheduling.read_situation(session)
+    order = start_job(owner, tier="spot")
+    _report(order.job_id, 1, order.lease_token, eta_seconds=1800)
+    submit_job(owner, tier="flex", estimate={"duration_seconds": {"expected": 600}})
+    with transaction() as session:
+        full = scheduling.read_situation(session)
+
+    def ask(situation: scheduling.Situation, tier: str) -> float:
+        return scheduling.estimate_queue_seconds(situation, owner, tier, "cpu", 1)
+
+    assert [ask(free, tier) for tier in ("express", "flex", "spot")] == [0, 0, 0]
+    # Express has the spot job make room; flex waits for it and for the flex job ahead; spot for those and more.
+    assert ask(full, "express") == pytest.approx(60, abs=1)
+    assert ask(full, "flex") == pytest.approx(2400, abs=5)
+    assert ask(full, "spot") >= ask(full, "flex") - 5
+    assert scheduling.estimate_queue_seconds(full, owner, "flex", "h200", 1) == 0

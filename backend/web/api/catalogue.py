@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 
 from backend.domain import arguments, pricing
 from backend.domain.gpu_kinds import describe_gpu_kind
-from backend.services import billing, catalogue, jobs, nodes, submission
+from backend.services import billing, catalogue, nodes, scheduling, submission
 from backend.web.api import shapes
 from backend.web.api.paging import Paging, show_page
 from backend.web.deps import DatabaseSession, SignedIn
@@ -85,16 +85,20 @@ def get_media(reference: Reference, name: str, user: SignedIn, session: Database
 def list_resources(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
     """Return GPU kinds with what is free, the tiers, and how many nodes are online."""
     kinds: list[dict[str, Any]] = []
+    situation = scheduling.read_situation(session)
+    longest = {tier["id"]: 0.0 for tier in pricing.list_tiers()}
     for kind_id, counted in sorted(nodes.count_present_devices(session).items()):
         known = describe_gpu_kind(kind_id, counted["memory_bytes"])
         price = pricing.format_money(known.price_per_hour_e4, billing.get_currency())
-        waiting = jobs.estimate_queue_seconds(session, kind_id, 1)
-        shown = {"name": known.name, "price_per_hour": price, "queue_seconds": waiting}
+        waits = {
+            tier: scheduling.estimate_queue_seconds(situation, user.id, tier, kind_id, 1) for tier in longest
+        }
+        longest = {tier: max(longest[tier], waits[tier]) for tier in longest}
+        shown = {"name": known.name, "price_per_hour": price, "queue_seconds_by_tier": waits}
         kinds.append({"id": kind_id} | counted | shown)
-    longest = max((kind["queue_seconds"] for kind in kinds), default=0.0)
     return {
         "gpu_kinds": kinds,
-        "tiers": [tier | {"queue_seconds": longest} for tier in pricing.list_tiers()],
+        "tiers": [tier | {"queue_seconds": longest[tier["id"]]} for tier in pricing.list_tiers()],
         "nodes_online": nodes.count_online(session),
     }
 

@@ -13,7 +13,7 @@ interface GpuKind {
   total: number;
   free: number;
   /** How long a job of one device would wait now. */
-  queue_seconds: number;
+  queue_seconds_by_tier: Record<Tier, number>;
 }
 
 interface TierOffer {
@@ -158,7 +158,7 @@ export class ResourcePicker {
       this.onChange();
     });
     const { kind } = this;
-    const wait = kind?.queue_seconds ?? tier.queue_seconds;
+    const wait = kind?.queue_seconds_by_tier[tier.id] ?? tier.queue_seconds;
     const price = kind
       ? { currency: kind.price_per_hour.currency, amount: String(Number(kind.price_per_hour.amount) * tier.discount) }
       : null;

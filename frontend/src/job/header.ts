@@ -2,7 +2,7 @@
 import { call, newIdempotencyKey } from "../api";
 import { element, get } from "../dom";
 import { formatDuration, formatNumber, formatPercent, formatTime, secondsBetween } from "../format";
-import { type Job, errorHint, errorTitle, isFinished, namePhase, statusBadge } from "../jobs";
+import { type Job, describePlace, errorHint, errorTitle, explainWait, isFinished, namePhase, statusBadge } from "../jobs";
 import { t } from "../language";
 import type { Connection } from "../live/job_stream";
 import { ask, notify, notifyError, runWithButton } from "../notices";
@@ -84,9 +84,8 @@ export class JobHeader {
   private describePhase(job: Job): string {
     if (isFinished(job)) return "";
     if (job.stop_requested_at) return t("正在停止，保存已训练的部分…", "Stopping: saving what is trained…");
-    if (job.status === "queued" && job.queue_position !== null) {
-      return t(`排在第 ${job.queue_position} 位`, `No. ${job.queue_position} in the queue`);
-    }
+    const place = describePlace(job);
+    if (place !== null) return `${place} · ${explainWait(job)}`;
     const phase = namePhase(job.progress.phase);
     return phase.charAt(0).toUpperCase() + phase.slice(1);
   }
