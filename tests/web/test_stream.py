@@ -82,17 +82,23 @@ class Stream:
 Follow = Callable[..., Any]
 
 
+def _start_server() -> tuple[Server, threading.Thread]:
+    server = Server(build_app(), "127.0.0.1", find_free_port())
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.01)
+    return server, thread
+
+
 @pytest.fixture(scope="module")
 def server(migrated_database: str) -> Iterator[Server]:
     """A real server of the application, that looks often."""
-    server = Server(build_app(), "127.0.0.1", find_free_port())
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    server, thread = _start_server()
     yield server
     server.should_exit = True
-    thread.join()
+    thread.join(30)
 
 
 @pytest.fixture
@@ -332,11 +338,7 @@ def test_only_who_may_see_the_job_may_follow_it(owner: Person, colleague: Person
 
 
 def test_streams_end_at_once_when_the_server_is_told_to_stop(owner: Person, order: LaunchOrder) -> None:
-    server = Server(build_app(), "127.0.0.1", find_free_port())
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    server, thread = _start_server()
     url = f"http://127.0.0.1:{server.config.port}/api/v1/jobs/{order.job_id}/stream"
     with httpx.stream("GET", url, headers=owner.headers, timeout=20, trust_env=False) as response:
         opened = Stream(response)

@@ -173,6 +173,7 @@ def test_no_database_connection_waits_for_swanlab(owner: Person, start_cloud: St
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(_enter, owner, cloud.url)
         while not cloud.requests:
+            assert not waiting.done()
             time.sleep(0.01)
         # The process's own pulse may hold one for a moment.
         held = [get_engine().pool.checkedout() for _ in range(20) if time.sleep(0.01) is None]  # type: ignore[attr-defined]
