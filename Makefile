@@ -44,7 +44,7 @@ ifneq ($(shell grep -F '[tool.importlinter]' pyproject.toml),)
 	$(BIN)/lint-imports
 endif
 ifneq ($(wildcard frontend/templates),)
-	$(BIN)/djlint --check --lint --quiet frontend/templates
+	$(BIN)/djlint --check --lint frontend/templates
 endif
 ifneq ($(wildcard frontend/tsconfig.json),)
 	cd frontend && ./node_modules/.bin/tsc --noEmit
