@@ -34,7 +34,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
 
 TRAIN_ARGS: dict[str, Any] = {
     "cutoff_len": 512,
-    "num_train_epochs": 3,
+    "num_train_epochs": 4,
     "learning_rate": 4e-3,
     "per_device_train_batch_size": 16,
     "gradient_accumulation_steps": 1,

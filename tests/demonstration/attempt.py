@@ -64,14 +64,16 @@ def _lay_out(folder: Path, home: Path, config: dict[str, Any], dataset: str) -> 
     return folder
 
 
-def run_all(folders: Sequence[Path]) -> str:
-    """Run LLaMA-Factory in each folder in turn and return the times they took; a failure shows its log."""
+def run_all(folders: Sequence[Path], alone: Sequence[Path] = ()) -> str:
+    """Run real LLaMA-Factory in each folder in turn and return the times they took; a failure shows its log.
+
+    `folders` run as the platform runs them, those `alone` as `llamafactory-cli` does.
+    """
     script = ROOT / "tests" / "demonstration" / "run_llamafactory.py"
+    command = [sys.executable, str(script), *map(str, folders), "--alone", *map(str, alone)]
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script), *map(str, folders)], env=environment, capture_output=True, text=True
-    )
-    logs = [folder / "job.log" for folder in folders if (folder / "job.log").is_file()]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    logs = [folder / "job.log" for folder in (*folders, *alone) if (folder / "job.log").is_file()]
     assert done.returncode == 0, done.stderr[-1000:] + (logs[-1].read_text("utf-8")[-3000:] if logs else "")
     return done.stdout
 
