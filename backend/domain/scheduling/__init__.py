@@ -2,5 +2,5 @@
 
 `plan.plan_jobs` decides; `values` is what goes in and comes out, `fair_share` the order, `cluster` the room,
 `preemption` who makes room, `waiting` what a person is told. The rule itself, in words, is
-`docs/decisions/0005-who-runs-next.md`.
+`docs/decisions/0007-who-runs-next.md`.
 """
