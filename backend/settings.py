@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     metrics: Literal["loopback", "token"] = "loopback"
     currency: str = Field(default="CNY", pattern=r"^[A-Z]{3}$")
     fence_seconds: int = Field(default=600, ge=30)
+    demonstration: Literal["on", "off"] = "on"
     quota_express: int | None = Field(default=None, ge=1)
     quota_flex: int | None = Field(default=None, ge=1)
     quota_spot: int | None = Field(default=None, ge=1)

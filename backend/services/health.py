@@ -25,8 +25,9 @@ def check_readiness() -> dict[str, str]:
         "redis": _check_redis,
         "home": _check_home,
         "node": _check_node,
-        "demonstration": _check_demonstration,
     }
+    if get_settings().demonstration == "on":
+        checks["demonstration"] = _check_demonstration
     return {name: _run(check) for name, check in checks.items()}
 
 
