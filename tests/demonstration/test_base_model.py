@@ -17,6 +17,9 @@ from worker.demonstration.drawing import draw_scene
 from worker.demonstration.pictures import draw_patches
 from worker.demonstration.scenes import choose_scene
 
+# The first test that asks for the home may wait for it to be made.
+pytestmark = pytest.mark.timeout(1800)
+
 
 @pytest.fixture(scope="module")
 def model_folder(demonstration_home: Path) -> Path:

@@ -19,6 +19,9 @@ from worker.demonstration.english import describe_topic
 from worker.demonstration.questions import QUESTIONS
 from worker.demonstration.scenes import choose_scene
 
+# The first test that asks for the home may wait for it to be made.
+pytestmark = pytest.mark.timeout(1800)
+
 _SPLITS = (TRAIN_DATASET_NAME, HELDOUT_DATASET_NAME)
 
 

@@ -21,7 +21,7 @@ from tests.demonstration.attempt import (
     run_all,
 )
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("demonstration"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 
 _SHUFFLED = "shuffled-pictures"
 
@@ -39,7 +39,7 @@ class Evaluation:
 def evaluations(demonstration_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Evaluation]:
     """What LLaMA-Factory finds of the untouched model, the tuned one, and that one with pictures shuffled.
 
-    `alone` is the tuned one again, without what the platform mends in predictions (docs/decisions/0005).
+    `alone` is the tuned one again, without what the platform mends in predictions (docs/decisions/0006).
     """
     root = tmp_path_factory.mktemp("demonstration")
     home = _copy_with_shuffled_pictures(demonstration_home, root / "home")
