@@ -43,6 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--demo", action="store_true", help="the same, then fine-tune and evaluate the demonstration"
     )
+    # Said by `--background` to the process it starts: who started it announces it.
+    up.add_argument("--detached", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("down", help="stop what `up` started, from another terminal")
     commands.add_parser("status", help="say what runs, and where")
     demo = commands.add_parser("demo", help="fine-tune and evaluate the demonstration on a running platform")
@@ -78,7 +80,8 @@ def _run_up(settings: Settings, options: argparse.Namespace, _rest: list[str]) -
         return 0
     try:
         platform = Platform(settings, _say)
-        platform.on_ready = lambda: _announce(settings, platform.address, generated, "Ctrl-C")
+        if not options.detached:
+            platform.on_ready = lambda: _announce(settings, platform.address, generated, "Ctrl-C")
         return platform.run()
     except AlreadyRunning:
         current = find_state(settings.home)

@@ -66,6 +66,7 @@ class Node:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._signal: int | None = None
+        self._demonstration: subprocess.Popen[bytes] | None = None
         self._inventory = DeviceInventory(settings.cpu_slots, os.environ.get("CUDA_VISIBLE_DEVICES"))
         self._starter = Starter(settings)
         self._roster = Roster(settings.run_folder)
@@ -78,15 +79,16 @@ class Node:
         lock = take_node_lock(self._settings)
         self._starter.open()
         self._take_over()
-        demonstration = start_demonstration(self._settings) if self._settings.with_demonstration else None
+        if self._settings.with_demonstration:
+            self._demonstration = start_demonstration(self._settings)
         try:
             welcome = self._register(BackendClient(self._settings.server_url, self._settings.node_token))
             if welcome is not None:
                 self._serve(welcome)
         finally:
             self._starter.close()
-            if demonstration is not None and demonstration.poll() is None:
-                demonstration.terminate()
+            if self._demonstration is not None and self._demonstration.poll() is None:
+                self._demonstration.terminate()
             lock.close()
         return 0
 
@@ -147,6 +149,8 @@ class Node:
         Doorbell(welcome.redis_url, welcome.queue, self._settings.node_name, start).open()
         while self._signal is None:
             self._sleep(1.0)
+            if self._demonstration is not None:
+                self._demonstration.poll()  # once it has ended, it is not left as a zombie
         if self._signal in (signal.SIGTERM, signal.SIGINT):
             beat.announce_leave()
             self._stop_jobs()

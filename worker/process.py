@@ -34,7 +34,18 @@ from worker.marks import (
 from worker.tracking import build_tracking_environment
 from worker.workspace import Workspace, replace_text
 
-_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+)
 _INHERITED_BEGINNINGS = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "FI_", "UCX_")
 _FENCE_CHECK_SECONDS = 2.0
 _NUMBER_ROOM = 16
@@ -66,6 +77,9 @@ def build_environment(
     cache = workspace.folder / "cache"
     threads = max(1, count_cpus() // max(1, devices_on_node))
     environment.setdefault("OMP_NUM_THREADS", str(threads))
+    if order.device_kind == CPU_KIND:
+        # Threads that wait by spinning take the cores from the very thread they wait for, once anything else runs here.
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment |= {
         ATTEMPT_MARK: build_attempt_mark(order.job_id, order.attempt),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

@@ -66,7 +66,7 @@ def _start_detached(log: Path) -> tuple[subprocess.Popen[bytes], int]:
     offset = log.stat().st_size if log.exists() else 0
     with log.open("ab") as file:
         launcher = subprocess.Popen(
-            [sys.executable, "-P", "-m", "backend.cli", "up"],
+            [sys.executable, "-P", "-m", "backend.cli", "up", "--detached"],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
