@@ -18,6 +18,9 @@ import pytest
 
 from backend.launch.children import list_marked
 from tests.conftest import find_free_port
+from tests.demonstration.conftest import demonstration_home
+
+__all__ = ["demonstration_home"]
 
 PASSWORD = "correct horse battery"
 FINISHED = ("succeeded", "failed", "cancelled")
