@@ -86,15 +86,17 @@ class RunningPlatform:
 
     def sign_in(self, username: str = "admin") -> httpx.Client:
         """Return a client that shows an API token of `username`, who is registered when new."""
-        client = httpx.Client(base_url=f"{self.url}/api/v1", timeout=60)
+        api = f"{self.url}/api/v1"
         credentials = {"username": username, "password": PASSWORD}
         if username != "admin":
-            made = client.post("/users", json=credentials)
+            made = httpx.post(f"{api}/users", json=credentials, timeout=60)
             assert made.status_code in (201, 409), made.text
-        answer = client.post("/tokens", json={**credentials, "name": f"test-{time.time_ns()}"})
+        answer = httpx.post(
+            f"{api}/tokens", json={**credentials, "name": f"test-{time.time_ns()}"}, timeout=60
+        )
         assert answer.status_code == 201, answer.text
-        client.headers["Authorization"] = f"Bearer {answer.json()['token']}"
-        return client
+        headers = {"Authorization": f"Bearer {answer.json()['token']}"}
+        return httpx.Client(base_url=api, headers=headers, timeout=60)
 
 
 def wait_for_job(client: httpx.Client, job_id: str, seconds: float = 240) -> dict[str, Any]:
