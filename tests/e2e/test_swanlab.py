@@ -13,7 +13,7 @@ from backend.domain.demonstration import build_train_job
 from backend.launch.places import find_package_folder
 from tests.e2e.conftest import RunningPlatform, wait_for_job
 
-KEY = "sk-e2e-Zq7Lw93vXm2Tn5Rb8Kd4"
+KEY = "Zq7Lw93vXm2Tn5Rb8Kd4e"
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.real
