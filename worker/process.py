@@ -222,9 +222,14 @@ def _wrap(
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     _close_all_but({0, 1, 2, run_lock, tell})
     launched_at = time.time()
+    # Both ends close by themselves when a program is started: the end of the pipe says that the run has its mark.
+    marked, unmarked = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become_run(workspace.folder, command, environment)
+        _become_run(workspace.folder, command, environment, unmarked)
+    os.close(unmarked)
+    os.read(marked, 1)
+    os.close(marked)
     child = read_mark(pid)
     assert child is not None  # it cannot have been reaped
     record = {"wrapper": read_own_mark().to_json(), "child": child.to_json(), "launched_at": launched_at}
@@ -253,7 +258,7 @@ def _wait(workspace: Workspace, pid: int, mark: str, fence_seconds: float) -> in
             kill_attempt(mark)
 
 
-def _become_run(folder: Path, command: list[str], environment: Mapping[str, str]) -> NoReturn:
+def _become_run(folder: Path, command: list[str], environment: Mapping[str, str], unmarked: int) -> NoReturn:
     try:
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -264,7 +269,8 @@ def _become_run(folder: Path, command: list[str], environment: Mapping[str, str]
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        os.closerange(3, 4096)
+        os.closerange(3, unmarked)
+        os.closerange(unmarked + 1, 4096)
         os.execvpe(command[0], command, dict(environment))  # noqa: S606 (there is none to need)
     except OSError as error:
         os.write(2, f"[tuneforge] {command[0]} cannot be started: {error}\n".encode())
