@@ -99,7 +99,7 @@ class RunningPlatform:
         return httpx.Client(base_url=api, headers=headers, timeout=60)
 
 
-def wait_for_job(client: httpx.Client, job_id: str, seconds: float = 240) -> dict[str, Any]:
+def wait_for_job(client: httpx.Client, job_id: str, seconds: float = 600) -> dict[str, Any]:
     """Return the job once it has ended."""
     end = time.monotonic() + seconds
     while True:
@@ -110,7 +110,7 @@ def wait_for_job(client: httpx.Client, job_id: str, seconds: float = 240) -> dic
         time.sleep(0.5)
 
 
-def wait_for_step(client: httpx.Client, job_id: str, step: int, seconds: float = 120) -> dict[str, Any]:
+def wait_for_step(client: httpx.Client, job_id: str, step: int, seconds: float = 300) -> dict[str, Any]:
     """Return the job once it has trained `step` steps."""
     end = time.monotonic() + seconds
     while True:

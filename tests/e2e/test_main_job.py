@@ -14,7 +14,7 @@ from backend.domain.demonstration import HELDOUT_DATASET_NAME, TRAIN_ARGS, TRAIN
 from tests.conftest import CHROMIUM_FLAGS
 from tests.e2e.conftest import PASSWORD, RunningPlatform
 
-pytestmark = [pytest.mark.real, pytest.mark.browser]
+pytestmark = [pytest.mark.real, pytest.mark.browser, pytest.mark.timeout(1800)]
 
 JOB_MILLISECONDS = 300_000
 

@@ -7,7 +7,7 @@ import pytest
 from backend.domain.demonstration import build_train_job
 from tests.e2e.conftest import RunningPlatform, wait_for_job, wait_for_step
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 
 
 def test_a_running_job_is_checkpointed_and_goes_on_after_the_next_start(platform: RunningPlatform) -> None:

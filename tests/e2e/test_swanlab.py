@@ -16,7 +16,7 @@ from tests.e2e.conftest import RunningPlatform, wait_for_job
 KEY = "Zq7Lw93vXm2Tn5Rb8Kd4e"
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
