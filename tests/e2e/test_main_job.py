@@ -22,6 +22,7 @@ JOB_MILLISECONDS = 300_000
 @pytest.fixture
 def page(platform: RunningPlatform, chromium_path: str) -> Iterator[Page]:
     """A window of a person who reads Chinese; no script may have failed in it."""
+    expect.set_options(timeout=60_000)  # other tests train beside this one
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_FLAGS)
         context = browser.new_context(
