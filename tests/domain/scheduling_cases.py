@@ -138,7 +138,7 @@ def cases(draw: st.DrawFn) -> Case:
             draw(st.sampled_from([1, 1, 2, 3, 4, 8, 12, 16])),
             tier=draw(_TIERS),
             user=draw(_USERS),
-            age=draw(st.integers(0, 1000)),
+            age=draw(st.integers(0, 60_000)),
             seconds=draw(_SECONDS),
             kind=draw(_KINDS),
         )

@@ -160,6 +160,28 @@ def test_a_job_that_can_never_run_holds_up_nobody() -> None:
     assert decided.reservations == []
 
 
+def test_who_has_waited_half_a_day_is_passed_only_by_what_is_short_or_over_before() -> None:
+    busy = [running("r", {"n1": range(7), "n2": range(7)}, left=5 * HOUR)]
+    queued = [
+        job("large", 8, user="ann", age=13 * HOUR),
+        job("long", 1, user="eve", age=3, seconds=6 * HOUR),
+        job("over before", 1, user="eve", age=2, seconds=4 * HOUR),
+        job("spot", 1, user="eve", age=1, tier="spot", seconds=6 * HOUR),
+    ]
+    decided = plan(queued, [node("n1"), node("n2")], busy)
+    assert decided.reservations[0].node_ids == ("n1",)
+    assert decided.waiting["long"].reason == "behind_overdue"
+    assert decided.waiting["long"].starts_in_seconds is not None
+    # Other tiers stand behind by their own rule and are not held up.
+    assert started(decided) == {"over before": ["n2"]}
+
+
+def test_before_that_others_fill_what_would_be_idle() -> None:
+    busy = [running("r", {"n1": range(7), "n2": range(7)}, left=5 * HOUR)]
+    queued = [job("large", 8, user="ann", age=11 * HOUR), job("later", 1, user="eve", seconds=6 * HOUR)]
+    assert started(plan(queued, [node("n1"), node("n2")], busy)) == {"later": ["n2"]}
+
+
 # -- preemption ---------------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,11 @@ from backend.domain.scheduling.waiting import Obstacle, WaitingLine
 MAX_RESERVATIONS = 8
 """Of one GPU kind. More would protect more jobs and leave more GPUs idle for them; the first in line move up."""
 
+OVERDUE_SECONDS = 12 * 3600.0
+PASSING_SECONDS = 3600.0
+"""A job that has waited for `OVERDUE_SECONDS` is no longer passed by jobs of its tier that come after it, unless they
+take less than `PASSING_SECONDS` or end before it can start: so nodes become empty for a gang that needs them."""
+
 MAX_KEPT = 64
 """Reservations of one GPU kind, with those on GPUs that are being vacated for express jobs right now."""
 
@@ -119,6 +124,9 @@ class _KindPlanner:
         self._longest: dict[Gang, float] = {}
         self._cannot_preempt: set[Gang] = set()
         self._preempted = self._reserved = self._kept = 0
+        # How long jobs of a tier may take that are behind an overdue one of it.
+        self._may_pass: dict[str, float] = {}
+        self._overdue_before = now - timedelta(seconds=OVERDUE_SECONDS)
         self._line = WaitingLine()
 
     def _enter_running(self, running: Sequence[RunningJob], now: datetime) -> Iterable[Candidate]:
@@ -152,10 +160,12 @@ class _KindPlanner:
             longest = self._longest.get(size.gang)
             if longest is None:
                 longest = self._longest[size.gang] = self._cluster.find_longest(size.gang)
-            if seconds <= longest:
+            if seconds > longest:
+                self._keep_waiting(job, size.gang, seconds)
+            elif seconds > self._may_pass.get(job.tier, inf):
+                self._line.add(job, reason="behind_overdue")
+            else:
                 self._assign(job, size.gang, seconds)
-                continue
-            self._keep_waiting(job, size.gang, seconds)
 
     # -- obstacles ---------------------------------------------------------------------------------------------
 
@@ -217,16 +227,24 @@ class _KindPlanner:
         may_reserve = self._reserved < MAX_RESERVATIONS and self._kept < MAX_KEPT
         may_preempt = job.tier == "express" and gang not in self._cannot_preempt and self._kept < MAX_KEPT
         if not (may_reserve or may_preempt):
-            self._line.add(job, None)
+            self._let_wait(job)
             return
         start, nodes = self._cluster.find_start(gang, seconds)
         if may_preempt and start > STOP_SECONDS:
             room = self._preempt(job, gang, seconds)
             start, nodes = (STOP_SECONDS, room) if room else (start, nodes)
         if not nodes or (start > STOP_SECONDS and not may_reserve):
-            self._line.add(job, None)
+            self._let_wait(job)
             return
         self._reserve(job, gang, nodes, start, seconds)
+        self._let_wait(job, start)
+
+    def _let_wait(self, job: QueuedJob, start: float | None = None) -> None:
+        """Put a job into the line; `start` is when the room that is kept for it is ready."""
+        self._line.add(job, starts_in=start)
+        if job.queued_at < self._overdue_before:
+            before = self._may_pass.get(job.tier, inf if start is not None else PASSING_SECONDS)
+            self._may_pass[job.tier] = before if start is None else max(PASSING_SECONDS, min(start, before))
 
     def _preempt(self, job: QueuedJob, gang: Gang, seconds: float) -> list[NodeTimeline]:
         nodes, victims = self._candidates.find_victims(self._cluster, gang, seconds)
@@ -253,7 +271,6 @@ class _KindPlanner:
         self._kept += 1
         self._reserved += start > STOP_SECONDS
         self._note_use(job)
-        self._line.add(job, None, start)
 
     def describe_waiting(self, used: Mapping[str, float]) -> None:
         """Say of each job that waits why, and until when; `used` is what each tier held on average of late."""

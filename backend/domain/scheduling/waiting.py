@@ -18,6 +18,11 @@ REASONS: dict[str, dict[str, str]] = {
         "en": "{ahead} jobs are served before this one. A better tier or fewer GPUs start sooner.",
         "zh": "前面还有 {ahead} 个任务。选择更高的优先级或更少的 GPU 可以更早开始。",
     },
+    "behind_overdue": {
+        "en": "A job ahead has waited for half a day and is no longer passed by jobs of its tier that take over an "
+        "hour. This one starts after it.",
+        "zh": "前面有任务已等待超过半天，同一优先级中超过一小时的任务不再越过它，该任务将在其后开始。",
+    },
     "next_up": {
         "en": "GPUs are kept for this job as they become free; nothing needs to be done.",
         "zh": "正在为该任务预留陆续空闲的 GPU，无需任何操作。",
@@ -76,6 +81,7 @@ class _Entry(NamedTuple):
     job: QueuedJob
     obstacle: Obstacle | None
     starts_in: float | None
+    reason: str
 
 
 FOLLOWED_JOBS = 500
@@ -88,9 +94,15 @@ class WaitingLine:
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
 
-    def add(self, job: QueuedJob, obstacle: Obstacle | None, starts_in: float | None = None) -> None:
+    def add(
+        self,
+        job: QueuedJob,
+        obstacle: Obstacle | None = None,
+        starts_in: float | None = None,
+        reason: str = "in_line",
+    ) -> None:
         """Put a job at the end of the line; `starts_in` where room is reserved for it."""
-        self._entries.append(_Entry(job, obstacle, starts_in))
+        self._entries.append(_Entry(job, obstacle, starts_in, reason))
 
     def describe(
         self,
@@ -109,7 +121,7 @@ class WaitingLine:
         heapify(pool)
         followed, latest, ahead = 0, 0.0, 0.0
         no_params: dict[str, int] = {}
-        for position, (job, obstacle, starts_in) in enumerate(self._entries, start=1):
+        for position, (job, obstacle, starts_in, reason) in enumerate(self._entries, start=1):
             if obstacle is not None:
                 told[job.id] = Waiting(position, obstacle.reason, obstacle.params, None)
                 continue
@@ -123,7 +135,7 @@ class WaitingLine:
                 start = latest + ahead / capacity
                 ahead += count * seconds
             if starts_in is None:
-                told[job.id] = Waiting(position, "in_line", no_params, start)
+                told[job.id] = Waiting(position, reason, no_params, start)
             elif starts_in <= STOP_SECONDS:
                 told[job.id] = Waiting(position, "making_room", no_params, starts_in)
             else:
