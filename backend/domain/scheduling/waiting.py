@@ -28,8 +28,8 @@ REASONS: dict[str, dict[str, str]] = {
         "zh": "正在为该任务预留陆续空闲的 GPU，无需任何操作。",
     },
     "making_room": {
-        "en": "Running jobs are saving their work and making room for this one; it starts within a minute or so.",
-        "zh": "正在运行的任务正在保存进度并让出 GPU，该任务约一分钟内开始。",
+        "en": "Running jobs are ending, or saving their work to make room; this job starts within a minute or so.",
+        "zh": "正在运行的任务即将结束，或正在保存进度以让出 GPU，该任务约一分钟内开始。",
     },
     "quota": {
         "en": "Your jobs in this tier hold or are about to get {used} GPUs of the {limit} you may use at once. "
