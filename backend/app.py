@@ -49,9 +49,11 @@ async def _live(app: FastAPI) -> AsyncIterator[None]:
     prepare()
     app.state.broadcaster = Broadcaster()
     app.state.board_keeper = BoardKeeper()
+    pulse = asyncio.create_task(_keep_pulse())
     try:
         yield
     finally:
+        pulse.cancel()
         app.state.broadcaster.close()
         await app.state.board_keeper.close()
 

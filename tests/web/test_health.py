@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from backend.app import app
 from backend.database import transaction
 from backend.domain import demonstration
 from backend.domain.protocol import Device
-from backend.services import catalogue
+from backend.services import catalogue, uptime
 from backend.settings import get_settings
+from backend.tables.base import utc_now
 from tests.factories import build_devices, make_dataset, make_model, make_user, register_node, start_job
 
 Configure = Callable[[str, str], None]
@@ -43,6 +45,16 @@ def test_it_is_ready_once_there_is_a_node_and_the_demonstration(
     answer = web_client.get("/readyz")
     assert answer.status_code == 200
     assert set(answer.json()["checks"].values()) == {"ok"}
+
+
+def test_it_notes_for_the_reaper_that_it_answers(web_client: TestClient) -> None:
+    end = time.monotonic() + 60
+    answered = 0.0
+    while answered == 0.0 and time.monotonic() < end:
+        time.sleep(0.1)
+        with transaction() as session:
+            answered = uptime.measure_answering_seconds(session, utc_now())
+    assert answered > 0
 
 
 @pytest.mark.parametrize(
