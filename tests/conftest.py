@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 from fastapi.testclient import TestClient
+from hypothesis import settings
 from sqlalchemy import text
 
 from backend.database import get_engine, migrate
@@ -22,6 +23,10 @@ from backend.queue import get_celery
 from backend.settings import get_settings
 from backend.tables import Base
 from tests.factories import Person, make_person
+
+# The same examples in every run: what is green on one machine is green on all. `HYPOTHESIS_PROFILE=default` searches on.
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 _ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM_FLAGS = [

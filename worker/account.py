@@ -48,7 +48,8 @@ class RunAccount:
         points = self._metrics.poll(datetime.now(UTC))
         for phase in self._log.phases:
             self.phases.enter(phase, self._metrics.train_began_at if phase is Phase.TRAINING else None)
-        if self._metrics.events and self._metrics.step != self._metrics.total_steps:
+        has_begun = self._metrics.first_step is not None  # an evaluation notes its memory, and trains nothing
+        if self._metrics.events and has_begun and self._metrics.step != self._metrics.total_steps:
             self.phases.enter(Phase.TRAINING)
         return points
 

@@ -17,7 +17,7 @@ from backend.domain.job import (
     is_legal_move,
 )
 
-many = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+many = settings(max_examples=300, deadline=None)
 REASONS = st.sampled_from(list(EndReason))
 
 
@@ -123,9 +123,7 @@ class JobLife(RuleBasedStateMachine):
 
 
 TestJobLife = JobLife.TestCase
-TestJobLife.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, derandomize=True, database=None
-)
+TestJobLife.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 def test_preemption_alone_never_ends_a_job() -> None:

@@ -67,9 +67,9 @@ def web_server(database: None) -> Iterator[WebServer]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium_path: str) -> Iterator[Browser]:
-    """A real Chromium."""
+    """A real Chromium, closed with the module: Playwright's loop would run on below whatever tests come next."""
     expect.set_options(timeout=15_000)  # a busy machine draws slowly
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_FLAGS)

@@ -46,6 +46,8 @@ TRAIN_ARGS = {
     "save_steps": 1000, "plot_loss": False, "include_num_input_tokens_seen": True, "seed": 1,
     "dataloader_num_workers": 0,
 }  # fmt: skip
+SLOW_STEPS = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 8}
+"""Steps long enough that a stop, which takes a second or two to arrive, finds the run training on a fast machine."""
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +148,8 @@ def test_a_stop_and_a_resume_are_as_if_nothing_had_happened(
 ) -> None:
     """The curve of a job that was stopped and resumed is that of one that ran through, step by step."""
     start_node(real=True, TUNEFORGE_CPU_SLOTS="2")
-    steps = 400
-    job_id = submit_real(max_steps=steps, gpu_count=processes)
+    steps = 100
+    job_id = submit_real(max_steps=steps, gpu_count=processes, **SLOW_STEPS)
     run_until(job_id, lambda job: job.step >= 5, 200)
     assert len(list_job_processes()) >= processes
     ask_to_stop(job_id)
@@ -168,7 +170,7 @@ def test_a_stop_and_a_resume_are_as_if_nothing_had_happened(
     assert (job.status, job.attempt, job.step) == ("succeeded", 2, steps), describe_job(job_id)
     assert read_logged_steps(job_id, 2) == list(range(stopped_at + 1, steps + 1))
 
-    through = run_to_end(submit_real(max_steps=steps, gpu_count=processes), 200)
+    through = run_to_end(submit_real(max_steps=steps, gpu_count=processes, **SLOW_STEPS), 200)
     interrupted, whole = read_uninterrupted_losses(job_id), read_uninterrupted_losses(through.id)
     assert interrupted.keys() == whole.keys() == set(range(1, steps + 1))
     assert interrupted == pytest.approx(whole, rel=1e-4)
@@ -190,8 +192,9 @@ def test_an_adapter_is_evaluated_and_its_progress_seen(
     start_node(real=True)
     trained = run_to_end(submit_real(max_steps=2), 200)
     adapter = f"jobs/{trained.id}/attempts/1/output"
+    # An untaught model writes on until the limit: long answers leave time to look.
     job_id = submit_real(
-        "evaluate", adapter, max_samples=24, per_device_eval_batch_size=2, max_new_tokens=24, do_sample=False
+        "evaluate", adapter, max_samples=24, per_device_eval_batch_size=2, max_new_tokens=400, do_sample=False
     )
     halfway = run_until(job_id, lambda job: job.step > 0 or job.status == "failed", 200)
     assert (halfway.phase, halfway.total_steps) == ("evaluating", 12), describe_job(job_id)
@@ -231,7 +234,7 @@ def test_a_resumed_job_is_one_run_in_the_cloud(
 ) -> None:
     cloud = start_cloud()
     start_node(real=True)
-    job_id = submit_real(max_steps=300, tracking="cloud")
+    job_id = submit_real(max_steps=100, tracking="cloud", **SLOW_STEPS)
     owner_id = read_job(job_id).owner_id
     assert swanlab_access.set_key(owner_id, DEFAULT_KEY, cloud.url, cloud.url, None)["status"] == "verified"
     run_until(job_id, lambda job: job.step >= 3, 200)
