@@ -10,6 +10,7 @@ from backend.domain import pricing
 from backend.domain.estimate.advice import find_smallest_change, judge_fit
 from backend.domain.estimate.batch import build_batches
 from backend.domain.estimate.dataset_facts import DatasetFacts, combine_datasets
+from backend.domain.estimate.history import SETUP_PHASES, Correction, split_seconds
 from backend.domain.estimate.memory import Memory, estimate_memory
 from backend.domain.estimate.phases import (
     Steps,
@@ -55,6 +56,7 @@ def estimate_job(
     queue_seconds: float = 0.0,
     currency: str = "CNY",
     tuned: bool = False,
+    correction: Correction | None = None,
 ) -> dict[str, Any]:
     """Return the estimate of a job in the shape of the REST contract.
 
@@ -62,7 +64,8 @@ def estimate_job(
     of the kind really has. `tuned` says that an evaluated model was tuned, so that it knows when to stop. Seconds
     are of wall time and bytes of one device. `duration_seconds` is the sum of all of `breakdown_seconds` but
     `queue`, and is what is paid for; `memory_bytes.parts` add up to its `expected`. Nothing unknown is an error:
-    it widens the range and is said in `warnings`.
+    it widens the range and is said in `warnings`. `correction` is what finished jobs taught (`estimate.history`);
+    `modelled_seconds` are those without it, for the history to learn from.
     """
     gpu = describe_gpu_kind(gpu_kind, memory_bytes)
     run = parse_run_settings(
@@ -74,8 +77,9 @@ def estimate_job(
     )
     warnings = _list_unknown(run, data)
     widen = _UNKNOWN_SPREAD ** len(warnings)
-    phases = {name: round(value, 1) for name, value in outcome.phases.items()}
-    seconds = _spread(sum(phases.values()), _TIME_SPREAD, widen)
+    modelled = split_seconds(outcome.phases)
+    phases = {name: round(value, 1) for name, value in _correct(outcome.phases, correction).items()}
+    seconds = _spread_time(sum(phases.values()), correction, widen)
     used = outcome.memory.total
     fits = judge_fit(outcome.memory, gpu.memory_bytes)
     if fits != "yes" and kind == "train":
@@ -85,6 +89,7 @@ def estimate_job(
     return {
         "duration_seconds": {name: round(value, 1) for name, value in seconds.items()},
         "breakdown_seconds": {"queue": round(queue_seconds, 1)} | phases,
+        "modelled_seconds": {"setup": round(modelled.setup, 2), "work": round(modelled.work, 2)},
         "steps": outcome.steps.steps,
         "tokens": outcome.steps.tokens,
         "samples": outcome.steps.samples,
@@ -96,9 +101,10 @@ def estimate_job(
         "fits": fits,
         "cost": _price_range(seconds, run, tier, currency),
         "by_tier": {name: _price_range(seconds, run, name, currency) for name in pricing.TIERS},
-        "basis": "modelled",
+        "basis": "modelled" if correction is None else "calibrated",
+        "learnt_from": correction.runs if correction is not None else 0,
         "warnings": warnings,
-        "recommended": _recommend(run, args, data, tier, currency) if kind == "train" else None,
+        "recommended": _recommend(run, args, data, tier, currency, correction) if kind == "train" else None,
     }
 
 
@@ -118,12 +124,17 @@ def _estimate_evaluate(
 
 
 def _recommend(
-    run: RunSettings, args: Mapping[str, Any], data: DatasetFacts, tier: str, currency: str
+    run: RunSettings,
+    args: Mapping[str, Any],
+    data: DatasetFacts,
+    tier: str,
+    currency: str,
+    correction: Correction | None,
 ) -> dict[str, Any] | None:
     found = recommend(run, args, data, run.gpu.memory_bytes)
     if found is None:
         return None
-    seconds = _spread(sum(found.phases.values()), _TIME_SPREAD, 1.0)
+    seconds = _spread_time(sum(_correct(found.phases, correction).values()), correction, 1.0)
     return {
         "args": found.args,
         "resources": {"gpu_kind": run.gpu.id, "gpu_count": run.gpu_count},
@@ -132,6 +143,22 @@ def _recommend(
         "why": list(found.why),
         "why_zh": list(found.why_zh),
     }
+
+
+def _correct(phases: Mapping[str, float], correction: Correction | None) -> dict[str, float]:
+    if correction is None:
+        return dict(phases)
+    return {
+        name: value * (correction.setup if name in SETUP_PHASES else correction.work)
+        for name, value in phases.items()
+    }
+
+
+def _spread_time(value: float, correction: Correction | None, widen: float) -> dict[str, float]:
+    """Return the range that was really met by jobs here, or the one supposed until there are enough of them."""
+    if correction is None or correction.low is None or correction.high is None:
+        return _spread(value, _TIME_SPREAD, widen)
+    return {"low": value * correction.low, "expected": value, "high": value * correction.high}
 
 
 def _spread(value: float, factors: tuple[float, float], widen: float) -> dict[str, float]:

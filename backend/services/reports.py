@@ -24,7 +24,7 @@ from backend.domain.protocol import (
     TrackingPlan,
     Want,
 )
-from backend.services import endings, swanlab_access
+from backend.services import endings, estimate_history, swanlab_access
 from backend.services.moves import StaleJob, move
 from backend.settings import get_settings
 from backend.tables.artifact import Artifact
@@ -151,6 +151,7 @@ def finish(session: Session, job_id: str, attempt: int, lease: str, message: Fin
         log_excerpt=message.log_excerpt,
         run_seconds=message.run_seconds,
     )
+    estimate_history.note_job(session, job)
     return Reply(want=Want.STOP, report_in_seconds=REPORT_SECONDS)
 
 

@@ -12,11 +12,12 @@ from backend import storage
 from backend.domain import llamafactory
 from backend.domain.arguments import build_defaults, check_arguments
 from backend.domain.errors import Invalid, Location, NotFound, Problem
+from backend.domain.estimate.history import Cell
 from backend.domain.estimator import DatasetFacts, estimate_job
 from backend.domain.job import FINISHED, JobKind, JobStatus
 from backend.domain.model_facts import parse_model_facts
 from backend.domain.spec import EvaluateBody, PreparedJob, TrainBody, build_job_name, parse_adapter
-from backend.services import catalogue, jobs, nodes, scheduling, swanlab_access
+from backend.services import catalogue, estimate_history, jobs, nodes, scheduling, swanlab_access
 from backend.settings import get_settings
 from backend.tables.base import utc_now
 from backend.tables.base_model import BaseModel
@@ -338,7 +339,9 @@ def _estimate(
 ) -> dict[str, Any]:
     facts = weights.model.facts
     available = nodes.count_devices(session, utc_now()).get(gpu_kind, {})
-    return estimate_job(
+    tuned = isinstance(body, EvaluateBody) and body.adapter is not None
+    group = Cell(gpu_kind, _name_group_stage(kind, stage, tuned), weights.model.architecture, finetuning_type)
+    estimate = estimate_job(
         kind=kind.value,
         stage=stage,
         finetuning_type=finetuning_type,
@@ -351,5 +354,14 @@ def _estimate(
         tier=body.tier,
         queue_seconds=queue_seconds,
         currency=get_settings().currency,
-        tuned=isinstance(body, EvaluateBody) and body.adapter is not None,
+        tuned=tuned,
+        correction=estimate_history.find_correction(session, group),
     )
+    return estimate | {"group": group._asdict()}
+
+
+def _name_group_stage(kind: JobKind, stage: str, tuned: bool) -> str:
+    """How long a model's answers are depends on whether it was taught when to stop."""
+    if kind is JobKind.TRAIN:
+        return stage
+    return "evaluate" if tuned else "evaluate_untouched"

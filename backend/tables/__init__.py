@@ -1,6 +1,17 @@
 """The tables; importing this package registers every one of them on `Base.metadata`."""
 
-from backend.tables import artifact, base_model, dataset, idempotency, job, ledger, node, pulse, user
+from backend.tables import (
+    artifact,
+    base_model,
+    dataset,
+    estimate_record,
+    idempotency,
+    job,
+    ledger,
+    node,
+    pulse,
+    user,
+)
 from backend.tables.base import Base
 
 __all__ = [
@@ -8,6 +19,7 @@ __all__ = [
     "artifact",
     "base_model",
     "dataset",
+    "estimate_record",
     "idempotency",
     "job",
     "ledger",

@@ -43,6 +43,7 @@ export interface Estimate {
   cost: MoneyRange;
   by_tier: Record<string, unknown>;
   basis: "measured" | "calibrated" | "modelled";
+  learnt_from?: number;
   warnings: EstimateWarning[];
   recommended: Recommendation | null;
 }
@@ -75,10 +76,11 @@ function joinRange(low: string, high: string): string {
   return low === high ? low : `${low} – ${high}`;
 }
 
-export function nameBasis(basis: Estimate["basis"]): string {
+/** On what the time rests; with `learnt_from`, on how many finished jobs. */
+export function nameBasis({ basis, learnt_from: jobs = 0 }: Pick<Estimate, "basis" | "learnt_from">): string {
   const names = {
     measured: t("按同类任务实测", "measured on jobs like it"),
-    calibrated: t("按已完成任务校准", "calibrated on finished jobs"),
+    calibrated: t(`按 ${jobs} 个已完成任务校准`, jobs === 1 ? "calibrated on 1 finished job" : `calibrated on ${jobs} finished jobs`),
     modelled: t("按模型推算", "modelled"),
   };
   return names[basis] ?? basis;

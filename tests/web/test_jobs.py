@@ -20,7 +20,6 @@ from backend.tables.ledger import LedgerEntry
 from tests.factories import (
     Person,
     assign_jobs,
-    build_devices,
     claim_job,
     finish_job,
     make_dataset,
@@ -44,16 +43,6 @@ TRAIN: Json = {
     "resources": {"gpu_kind": "cpu", "gpu_count": 1},
     "tier": "flex",
 }
-
-
-@pytest.fixture
-def platform(tuneforge_home: Path, database: None) -> None:
-    """A model, a dataset, and a node with two devices."""
-    make_model(tuneforge_home)
-    make_dataset(tuneforge_home)
-    register_node("node-1", build_devices(2))
-    with transaction() as session:
-        catalogue.discover(session)
 
 
 def _submit(person: Person, body: Json = TRAIN, **headers: str) -> Json:

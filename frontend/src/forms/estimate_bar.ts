@@ -72,7 +72,7 @@ export class EstimateBar {
     get("[data-bar-time]").textContent = formatDurationRange(estimate.duration_seconds);
     get("[data-bar-cost]").textContent = formatMoneyRange(estimate.cost);
     const basis = get("[data-bar-basis]");
-    basis.textContent = nameBasis(estimate.basis);
+    basis.textContent = nameBasis(estimate);
     basis.hidden = false;
     this.drawMemory(estimate);
     this.drawWarnings(estimate.warnings);
@@ -195,7 +195,7 @@ function buildNumbers(estimate: Estimate): HTMLElement {
     [t("步数", "steps"), steps === null ? "–" : formatNumber(steps)],
     [t("样本数", "samples"), samples === null ? "–" : formatNumber(samples)],
     [t("词元数", "tokens"), tokens === null ? "–" : formatNumber(tokens)],
-    [t("依据", "basis"), nameBasis(estimate.basis)],
+    [t("依据", "basis"), nameBasis(estimate)],
   ];
   const part = buildPart(t("规模", "Size"), rows);
   for (const warning of warnings)

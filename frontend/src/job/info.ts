@@ -139,7 +139,7 @@ function drawEstimate(job: Job): void {
     place.textContent = t("这个任务没有预估。", "This job has no estimate.");
     return;
   }
-  basis.textContent = nameBasis(estimate.basis);
+  basis.textContent = nameBasis(estimate);
   const rows = listComparedRows(job, estimate, job.actual as Actual);
   const key = JSON.stringify(rows);
   replaceChildrenIfChanged(place, key, () => [
