@@ -80,12 +80,11 @@ def estimate_job(
     modelled = split_seconds(outcome.phases)
     phases = {name: round(value, 1) for name, value in _correct(outcome.phases, correction).items()}
     seconds = _spread_time(sum(phases.values()), correction, widen)
-    used = outcome.memory.total
     fits = judge_fit(outcome.memory, gpu.memory_bytes)
     if fits != "yes" and kind == "train":
-        warnings.append(_warn_about_memory(run, data, fits, used))
+        warnings.append(_warn_about_memory(run, data, fits, outcome.memory.total))
     elif fits != "yes":
-        warnings.append(_warn_about_generation(args, fits, used, gpu.memory_bytes))
+        warnings.append(_warn_about_generation(args, fits, outcome.memory.total, gpu.memory_bytes))
     return {
         "duration_seconds": {name: round(value, 1) for name, value in seconds.items()},
         "breakdown_seconds": {"queue": round(queue_seconds, 1)} | phases,
@@ -93,11 +92,7 @@ def estimate_job(
         "steps": outcome.steps.steps,
         "tokens": outcome.steps.tokens,
         "samples": outcome.steps.samples,
-        "memory_bytes": {
-            **{name: int(value) for name, value in _spread(used, _MEMORY_SPREAD, widen).items()},
-            "available": gpu.memory_bytes,
-            "parts": outcome.memory.parts,
-        },
+        "memory_bytes": _show_memory(outcome.memory, gpu.memory_bytes, widen),
         "fits": fits,
         "cost": _price_range(seconds, run, tier, currency),
         "by_tier": {name: _price_range(seconds, run, name, currency) for name in pricing.TIERS},
@@ -164,6 +159,11 @@ def _spread_time(value: float, correction: Correction | None, widen: float) -> d
 def _spread(value: float, factors: tuple[float, float], widen: float) -> dict[str, float]:
     low = value * (1 - (1 - factors[0]) * widen)
     return {"low": max(0.2 * value, low), "expected": value, "high": value * (1 + (factors[1] - 1) * widen)}
+
+
+def _show_memory(memory: Memory, available: int, widen: float) -> dict[str, Any]:
+    spread = {name: int(value) for name, value in _spread(memory.total, _MEMORY_SPREAD, widen).items()}
+    return {**spread, "available": available, "parts": memory.parts}
 
 
 def _price_range(seconds: dict[str, float], run: RunSettings, tier: str, currency: str) -> dict[str, str]:
