@@ -51,9 +51,10 @@ def ring_dispatch(session: Session) -> None:
     _ring_after_commit(session, "tuneforge.dispatch", [], HOUSEKEEPER_QUEUE)
 
 
-def ring_node(session: Session, node_name: str, job_id: str, attempt: int) -> None:
-    """Have a node start an attempt once this transaction is committed."""
-    _ring_after_commit(session, "worker.start_attempt", [job_id, attempt], get_node_queue(node_name))
+def ring_node(session: Session, node_name: str, job_id: str, attempt: int, node_rank: int = 0) -> None:
+    """Have a node start its part of an attempt once this transaction is committed."""
+    args = [job_id, attempt, node_rank] if node_rank else [job_id, attempt]
+    _ring_after_commit(session, "worker.start_attempt", args, get_node_queue(node_name))
 
 
 def _ring_after_commit(session: Session, name: str, args: list[Any], queue: str) -> None:

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from backend import storage
 from backend.database import transaction
 from backend.domain.job import JobKind
-from backend.domain.protocol import Device, FinalReport, LaunchOrder, Registration
+from backend.domain.protocol import PROTOCOL_VERSION, Device, FinalReport, LaunchOrder, Registration
 from backend.domain.spec import PreparedJob
 from backend.services import dispatch, jobs, nodes, reports, users
 from backend.tables.job import Job
@@ -90,7 +90,7 @@ def build_devices(count: int = 1, kind: str = "cpu", name: str = "slot") -> list
 def register_node(name: str = "node-1", devices: Sequence[Device] | None = None) -> str:
     """Register a node and return its id."""
     message = Registration(
-        protocol_version=1,
+        protocol_version=PROTOCOL_VERSION,
         name=name,
         devices=list(devices) if devices is not None else build_devices(1, name=name),
     )

@@ -13,6 +13,7 @@ from worker import process, workspace
 from worker.checkpoints import find_whole_checkpoint, remove_half_written
 from worker.device_readings import read_devices
 from worker.endings import Ending
+from worker.gathering import read_meeting_point
 from worker.phases import PhaseClock
 from worker.settings import WorkerSettings
 from worker.tail import LogTail, MetricsTail, read_log_end
@@ -51,7 +52,8 @@ class RunAccount:
         has_begun = self._metrics.first_step is not None  # an evaluation notes its memory, and trains nothing
         if self._metrics.events and has_begun and self._metrics.step != self._metrics.total_steps:
             self.phases.enter(Phase.TRAINING)
-        return points
+        # The notes are one for all nodes, and rank 0 tells of them.
+        return [] if self._order.node_rank else points
 
     def build_facts(self) -> dict[str, Any]:
         """Return the fields that every report has."""
@@ -71,7 +73,15 @@ class RunAccount:
             "tracking_mode": tracking.mode if tracking else None,
             "tracking_url": tracking.url if tracking else None,
             "devices": self._read_own_devices(),
+            "master_port": self._read_master_port(),
         }
+
+    def _read_master_port(self) -> int | None:
+        """Return where the processes of several nodes gather, once this node, as rank 0, has begun to."""
+        if self._order.node_count == 1 or self._order.node_rank or process.read_record(self._place) is None:
+            return None
+        meeting = read_meeting_point(self._place)
+        return meeting.port if meeting else None
 
     def _read_own_devices(self) -> list[Device]:
         """Return the node's last readings of this attempt's devices, each reading once."""
@@ -83,19 +93,25 @@ class RunAccount:
 
     def build_ending(self, ending: Ending) -> dict[str, Any]:
         """Put right what the run left, and return the fields that only the last word has."""
+        log_excerpt = "\n".join(read_log_end(self._place.log))[-20000:]
+        told: dict[str, Any] = {
+            "end_reason": ending.reason,
+            "detail": ending.detail[:4000],
+            "log_excerpt": log_excerpt,
+        }
+        told |= {"run_seconds": self.measure_run()}
+        if self._order.node_rank:
+            workspace.clean_up(self._place)
+            return told
         with suppress(OSError):
             workspace.name_base_model(self._place, self._order.model_path)
         workspace.clean_up(self._place)
         if ending.reason is EndReason.DISK_FULL:
             remove_half_written(self._place.output)  # the other runs here need the room
         checkpoint = find_whole_checkpoint(self._place.output)
-        return {
-            "end_reason": ending.reason,
-            "detail": ending.detail[:4000],
-            "log_excerpt": "\n".join(read_log_end(self._place.log))[-20000:],
+        return told | {
             "results": workspace.read_results(self._place),
             "artifacts": workspace.list_artifacts(self._place),
-            "run_seconds": self.measure_run(),
             "checkpoint_step": checkpoint[0] if checkpoint else None,
             "step_seconds_median": self._metrics.step_seconds_median,
             "phase_seconds": self.phases.close(),

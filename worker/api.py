@@ -63,10 +63,12 @@ class BackendClient:
             trust_env=False,
         )
 
-    def register(self, name: str, devices: list[Device], versions: dict[str, str]) -> Welcome:
+    def register(
+        self, name: str, devices: list[Device], versions: dict[str, str], address: str | None = None
+    ) -> Welcome:
         """Introduce the node."""
         message = Registration(
-            protocol_version=PROTOCOL_VERSION, name=name, devices=devices, versions=versions
+            protocol_version=PROTOCOL_VERSION, name=name, devices=devices, versions=versions, address=address
         )
         return self._post("/nodes/register", message, Welcome)
 
@@ -108,7 +110,8 @@ class BackendClient:
 
 
 def _place(key: AttemptKey, action: str) -> str:
-    return f"/jobs/{key.job_id}/attempts/{key.attempt}/{action}"
+    further = f"/nodes/{key.node_rank}" if key.node_rank else ""
+    return f"/jobs/{key.job_id}/attempts/{key.attempt}{further}/{action}"
 
 
 def _read_detail(response: httpx.Response) -> str:

@@ -37,10 +37,10 @@ def build_celery(redis_url: str, queue: str, start: Callable[[AttemptKey], None]
     )
 
     @app.task(name="worker.start_attempt")
-    def start_attempt(job_id: str, attempt: int) -> None:
+    def start_attempt(job_id: str, attempt: int, node_rank: int = 0) -> None:
         """Start a supervisor; the claim decides whether there is anything to do."""
         try:
-            key = AttemptKey(job_id=job_id, attempt=attempt)
+            key = AttemptKey(job_id=job_id, attempt=attempt, node_rank=node_rank)
         except ValidationError as error:
             print(f"node: a ring that makes no sense: {error}", file=sys.stderr, flush=True)
             return

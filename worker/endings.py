@@ -44,6 +44,12 @@ _CONFIG = re.compile(
     r"|not supported between instances of|cannot be used (?:with|together)|is (?:only )?(?:incompatible|not compatible)"
     r"|(?:does not|doesn't|not) support(?:ed)? "
 )
+# What a run says whose processes on another node are gone. NCCL's words are those of torch 2's process groups.
+_LOST_PEER = re.compile(
+    r"Connection (?:closed by peer|reset by peer|refused)|Broken pipe|Rendezvous\w*Error|Socket Timeout"
+    r"|remote process exited or there was a network error|NCCL communicator was aborted|failed to (?:recv|connect)"
+    r"|Timed out waiting \d+ms for (?:recv|send)|wait timeout after|EADDRINUSE|DistNetworkError"
+)
 _SIGNS = (
     (EndReason.DISK_FULL, _DISK),
     (EndReason.OUT_OF_MEMORY, _MEMORY),
@@ -68,11 +74,12 @@ def decide_ending(
     lines: Sequence[str],
     killed_for_memory: bool,
     disk_is_full: bool,
+    has_peers: bool = False,
 ) -> Ending:
     """Return why a run ended. A code of 0 alone says little: a run that was asked to stop leaves with it too.
 
     `exit_code` is None when nobody saw the run end; `wish` is why it was asked to, `was_killed` that it had to
-    be made to.
+    be made to; `has_peers` that other nodes worked on the same.
     """
     if wish is not None and (was_killed or stopped_on_request or exit_code != 0):
         return Ending(wish)
@@ -82,14 +89,16 @@ def decide_ending(
         return Ending(EndReason.NODE_LOST, "The run's processes vanished, as when the machine is restarted.")
     if exit_code == 0:
         return Ending(EndReason.CRASHED, "The run left with code 0 but without results.")
-    ending = classify_failure(exit_code, lines, killed_for_memory=killed_for_memory)
+    ending = classify_failure(exit_code, lines, killed_for_memory=killed_for_memory, has_peers=has_peers)
     if disk_is_full and ending.reason is EndReason.CRASHED:
         # With no room left, not even the log could say so.
         return Ending(EndReason.DISK_FULL, ending.detail)
     return ending
 
 
-def classify_failure(exit_code: int, lines: Sequence[str], *, killed_for_memory: bool) -> Ending:
+def classify_failure(
+    exit_code: int, lines: Sequence[str], *, killed_for_memory: bool, has_peers: bool = False
+) -> Ending:
     """Return why a run that was not asked to end ended with `exit_code` (negative: the signal).
 
     `lines` are the last of its log; `killed_for_memory` that the kernel killed for want of memory meanwhile.
@@ -98,7 +107,8 @@ def classify_failure(exit_code: int, lines: Sequence[str], *, killed_for_memory:
     telling = errors[-1] if errors else ""
     # One rank's error is followed by those of the others, who lost it: each is asked. Only a run that names
     # no error at all is judged by its other lines.
-    for reason, pattern in _SIGNS:
+    signs = (*_SIGNS, (EndReason.NODE_LOST, _LOST_PEER)) if has_peers else _SIGNS
+    for reason, pattern in signs:
         for line in reversed(errors or lines):
             if pattern.search(line):
                 return Ending(reason, line)

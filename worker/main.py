@@ -23,7 +23,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import IO
 
-from backend.domain.protocol import AttemptKey, Welcome
+from backend.domain.protocol import AttemptKey, Device, Welcome
 from worker.api import BackendClient, Refused, retry_while_away
 from worker.beat import HeartbeatThread
 from worker.device_readings import write_devices
@@ -113,7 +113,7 @@ class Node:
         while self._signal is None:
             try:
                 return retry_while_away(
-                    lambda: client.register(self._settings.node_name, devices, read_versions()),
+                    lambda: self._introduce(client, devices),
                     lambda: self._signal is not None,
                     _say,
                     longest_pause_seconds=2.0,
@@ -127,6 +127,10 @@ class Node:
                     self._sleep(2.0)
         return None
 
+    def _introduce(self, client: BackendClient, devices: list[Device]) -> Welcome:
+        settings = self._settings
+        return client.register(settings.node_name, devices, read_versions(), settings.address)
+
     def _serve(self, welcome: Welcome) -> None:
         _say(f"registered as {self._settings.node_name} at {self._settings.server_url}")
         client = BackendClient(self._settings.server_url, self._settings.node_token)
@@ -135,9 +139,7 @@ class Node:
             client,
             self._inventory,
             self._starter.start_supervisor,
-            lambda: client.register(
-                self._settings.node_name, self._inventory.list_devices(), read_versions()
-            ),
+            lambda: self._introduce(client, self._inventory.list_devices()),
             welcome.heartbeat_seconds,
         )
         beat.open()

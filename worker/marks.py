@@ -76,9 +76,9 @@ def _read_stat(pid: int) -> tuple[int, bool] | None:
     return int(fields[19]), fields[0] not in "ZX"
 
 
-def build_attempt_mark(job_id: str, attempt: int) -> str:
-    """Return the value of `TUNEFORGE_ATTEMPT` for an attempt."""
-    return f"{job_id}.{attempt}"
+def build_attempt_mark(job_id: str, attempt: int, node_rank: int = 0) -> str:
+    """Return the value of `TUNEFORGE_ATTEMPT` for an attempt, or for its part on a further node."""
+    return f"{job_id}.{attempt}.{node_rank}" if node_rank else f"{job_id}.{attempt}"
 
 
 def list_attempt_processes(mark: str) -> list[int]:

@@ -16,11 +16,11 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from backend.domain.protocol import LaunchOrder
 from worker.checkpoints import read_json
+from worker.gathering import MeetingPoint
 from worker.gpus import CPU_KIND, count_cpus
 from worker.marks import (
     ATTEMPT_MARK,
@@ -74,14 +74,14 @@ def build_environment(
         for name, value in inherited.items()
         if name in _INHERITED or name.startswith(_INHERITED_BEGINNINGS)
     }
-    cache = workspace.folder / "cache"
+    cache = workspace.own / "cache"
     threads = max(1, count_cpus() // max(1, devices_on_node))
     environment.setdefault("OMP_NUM_THREADS", str(threads))
     if order.device_kind == CPU_KIND:
         # Threads that wait by spinning take the cores from the very thread they wait for, once anything else runs here.
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment |= {
-        ATTEMPT_MARK: build_attempt_mark(order.job_id, order.attempt),
+        ATTEMPT_MARK: build_attempt_mark(order.job_id, order.attempt, order.node_rank),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "" if order.device_kind == CPU_KIND else ",".join(order.devices),
         "HF_HUB_OFFLINE": "1",
@@ -109,19 +109,39 @@ def build_environment(
     )
 
 
-def build_command(order: LaunchOrder, run_command: tuple[str, ...]) -> list[str]:
+def build_gathering_environment(order: LaunchOrder, meeting: MeetingPoint) -> dict[str, str]:
+    """Return the variables by which LLaMA-Factory's own launcher is told of several nodes."""
+    return {
+        "FORCE_TORCHRUN": "1",
+        "NNODES": str(order.node_count),
+        "NODE_RANK": str(order.node_rank),
+        "NPROC_PER_NODE": str(max(1, len(order.devices))),
+        "MASTER_ADDR": meeting.address,
+        "MASTER_PORT": str(meeting.port),
+    }
+
+
+def build_command(
+    order: LaunchOrder, run_command: tuple[str, ...], meeting: MeetingPoint | None = None
+) -> list[str]:
     """Return the command of a run: the entry itself, or under torchrun for more than one process.
 
     torchrun is given what LLaMA-Factory's own launcher gives it, but our entry. (The launcher starts its own
-    file, splits paths at spaces, and imports torch only to choose a port.)
+    file, splits paths at spaces, and imports torch only to choose a port.) On several nodes the processes gather
+    at the `meeting` point, which is a port of rank 0.
     """
     if run_command:
         return [*run_command, "train.yaml"]
     entry = [sys.executable, "-m", "worker.entry", "train.yaml"]
     processes = max(1, len(order.devices))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", str(order.node_count)]
+    torchrun += ["--max-restarts", "0"]
+    if meeting is not None:
+        torchrun += ["--node-rank", str(order.node_rank), "--master-addr", meeting.address]
+        torchrun += ["--master-port", str(meeting.port), "--nproc-per-node", str(processes)]
+        return [*torchrun, "-m", *entry[2:]]
     if processes == 1:
         return entry
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--max-restarts", "0"]
     # A free port is chosen by the rendezvous itself, so that two runs never meet.
     torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--rdzv-id", f"{order.job_id}"]
     return [*torchrun, "--nproc-per-node", str(processes), "-m", *entry[2:]]
@@ -226,7 +246,7 @@ def _wrap(
     marked, unmarked = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become_run(workspace.folder, command, environment, unmarked)
+        _become_run(workspace, command, environment, unmarked)
     os.close(unmarked)
     os.read(marked, 1)
     os.close(marked)
@@ -258,14 +278,16 @@ def _wait(workspace: Workspace, pid: int, mark: str, fence_seconds: float) -> in
             kill_attempt(mark)
 
 
-def _become_run(folder: Path, command: list[str], environment: Mapping[str, str], unmarked: int) -> NoReturn:
+def _become_run(
+    workspace: Workspace, command: list[str], environment: Mapping[str, str], unmarked: int
+) -> NoReturn:
     try:
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        os.chdir(folder)
-        log = os.open("job.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.chdir(workspace.folder)
+        log = os.open(workspace.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from backend.domain.protocol import AttemptKey, FinalReport, LaunchOrder, MetricPoint, Report, Want
+from backend.domain.protocol import AttemptKey, FinalReport, LaunchOrder, MetricPoint, Reply, Report, Want
 from worker.api import Away, BackendClient, Refused, retry_while_away
 from worker.process import note_contact
 from worker.workspace import Workspace
@@ -30,12 +30,13 @@ class Reporter:
     def __init__(self, client: BackendClient, workspace: Workspace, order: LaunchOrder) -> None:
         self._client = client
         self._workspace = workspace
-        self._key = AttemptKey(job_id=order.job_id, attempt=order.attempt)
+        self._key = AttemptKey(job_id=order.job_id, attempt=order.attempt, node_rank=order.node_rank)
         self._lease = order.lease_token
         self._pending: list[MetricPoint] = []
         self._due_at = 0.0
         self._contact_noted_at = 0.0
         self._said = ""
+        self.last_reply: Reply | None = None
 
     def add_points(self, points: list[MetricPoint]) -> None:
         """Keep points until the backend has taken them."""
@@ -59,6 +60,7 @@ class Reporter:
             self._take_refusal(error, len(points))
             return None
         self._said = ""
+        self.last_reply = reply
         del self._pending[: len(points)]
         self._note_contact()
         pause = min(max(reply.report_in_seconds, _LEAST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)

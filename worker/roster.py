@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from backend.domain.protocol import AttemptKey
 from worker.checkpoints import read_json
-from worker.marks import ProcessMark, parse_mark, read_own_mark
+from worker.marks import ProcessMark, build_attempt_mark, parse_mark, read_own_mark
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Roster:
     def take_seat(self, key: AttemptKey) -> Seat | None:
         """Return the seat of an attempt's supervisor, or None when it is taken."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{key.job_id}.{key.attempt}"
+        path = self._folder / build_attempt_mark(key.job_id, key.attempt, key.node_rank)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,8 +78,8 @@ class Roster:
 
 
 def _parse_key(name: str) -> AttemptKey | None:
-    job_id, _, attempt = name.rpartition(".")
     try:
-        return AttemptKey(job_id=job_id, attempt=int(attempt))
+        job_id, attempt, rank = (*name.split("."), "0")[:3]
+        return AttemptKey(job_id=job_id, attempt=int(attempt), node_rank=int(rank))
     except (ValidationError, ValueError):
         return None

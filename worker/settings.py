@@ -9,7 +9,11 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
+_ADDRESS = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.:-]{0,252}$")
+_SOMEWHERE_ELSE = "192.0.2.1"
+"""An address for documentation (RFC 5737), which no machine has."""
 _NODE_NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 
 
@@ -23,7 +27,7 @@ class WorkerSettings:
 
     `run_command` stands in for LLaMA-Factory's entry, started with `train.yaml` as its last argument; tests put
     a short trainer there. `cpu_slots` counts only on a machine without GPUs. `with_demonstration` makes the
-    demonstration at the node's start.
+    demonstration at the node's start. `address` is where other nodes reach this one.
     """
 
     home: Path
@@ -33,6 +37,7 @@ class WorkerSettings:
     run_command: tuple[str, ...] = ()
     cpu_slots: int = 1
     with_demonstration: bool = True
+    address: str = "127.0.0.1"
 
     @property
     def run_folder(self) -> Path:
@@ -68,7 +73,34 @@ def read_settings(environment: Mapping[str, str] | None = None) -> WorkerSetting
         run_command=tuple(shlex.split(given.get("TUNEFORGE_RUN_COMMAND", ""))),
         cpu_slots=_read_count(given.get("TUNEFORGE_CPU_SLOTS", "1")),
         with_demonstration=given.get("TUNEFORGE_DEMONSTRATION", "on") != "off",
+        address=_read_address(given.get("TUNEFORGE_NODE_ADDRESS", ""), server_url),
     )
+
+
+def _read_address(given: str, server_url: str) -> str:
+    """Return where other nodes reach this one: as set, else the address from which the backend is reached.
+
+    Where the backend is on this very machine, that is loopback and no use to others: then the address of the way
+    out of this machine, if there is one.
+    """
+    if given:
+        if not _ADDRESS.match(given):
+            raise SettingsError(f"TUNEFORGE_NODE_ADDRESS {given!r} is neither a host name nor an IP address.")
+        return given
+    found = _find_source_address(urlsplit(server_url).hostname or "127.0.0.1")
+    if not found.startswith("127."):
+        return found
+    return _find_source_address(_SOMEWHERE_ELSE)
+
+
+def _find_source_address(target: str) -> str:
+    """Return this machine's address on the way to `target`; nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"
 
 
 def _read_count(text: str) -> int:

@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import suppress
 
-from backend.domain.job import EndReason, JobKind
+from backend.domain.job import EndReason, JobKind, is_vague_end
 from backend.domain.protocol import LaunchOrder, Phase, Want
 from worker import process, workspace
 from worker.account import RunAccount
@@ -19,6 +19,7 @@ from worker.api import Away, BackendClient
 from worker.dataset_files import BadDataset
 from worker.device_readings import read_devices
 from worker.endings import Ending, decide_ending
+from worker.gathering import MeetingPoint, choose_meeting_point, wait_for_folder
 from worker.marks import build_attempt_mark, kill_attempt
 from worker.notes import STOP_FILE, read_stopped_step
 from worker.reporter import LeaseLost, Reporter
@@ -31,6 +32,9 @@ _TICK_SECONDS = 0.2
 _STOP_SECONDS = {EndReason.NODE_STOPPED: 75.0}
 _DEFAULT_STOP_SECONDS = 300.0
 """How long a run may take to end a step and save its checkpoint before it is killed."""
+_PEER_SECONDS = 15.0
+"""Of a job over several nodes: how long a run may take to end by itself once another node's part has, so that its
+own words can be judged, and how long rank 0 waits for what the others have to say."""
 _LAST_WORD_SECONDS = 15.0
 """How long a supervisor says the last word to a silent backend once its node is stopping; the next node goes on."""
 _MAX_FAULTS = 3
@@ -69,13 +73,14 @@ class Supervision:
         self._order = order
         self._signals = signals
         self._seat = seat
-        self._mark = build_attempt_mark(order.job_id, order.attempt)
+        self._mark = build_attempt_mark(order.job_id, order.attempt, order.node_rank)
         self._reporter = Reporter(client, place, order)
         self._account = RunAccount(settings, place, order)
         self._wish: EndReason | None = None
         self._wished_at = 0.0
         self._was_killed = False
         self._memory_kills = read_memory_kills()
+        self._ended_elsewhere_at: float | None = None
 
     def run(self) -> None:
         """Do all that is left to do for the attempt; keep it on the roster when the last word was not taken."""
@@ -133,11 +138,15 @@ class Supervision:
         if self._signals.at is not None:
             return Ending(EndReason.NODE_STOPPED)
         try:
-            workspace.lay_out(self._place, self._order)
+            meeting = self._lay_out()
+            if self._wish is not None or self._ended_elsewhere_at is not None:
+                return Ending(self._wish or EndReason.NODE_LOST, "It ended before this node could begin.")
             environment = process.build_environment(
                 self._order, self._place, os.environ, len(read_devices(self._settings.run_folder).devices)
             )
-            command = process.build_command(self._order, self._settings.run_command)
+            if meeting is not None:
+                environment |= process.build_gathering_environment(self._order, meeting)
+            command = process.build_command(self._order, self._settings.run_command, meeting)
             process.launch(self._place, command, environment, self._order.fence_seconds)
         except BadDataset as error:
             return Ending(EndReason.BAD_DATASET, str(error))
@@ -147,6 +156,29 @@ class Supervision:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT) or self._is_disk_full()
             return Ending(EndReason.DISK_FULL if full else EndReason.INTERNAL_ERROR, str(error))
         self._account.phases.enter(Phase.LOADING)
+        return None
+
+    def _lay_out(self) -> MeetingPoint | None:
+        """Make the folder ready; return where the processes gather if the job is over several nodes."""
+        if self._order.node_rank:
+            workspace.lay_out_further(self._place)
+            return self._wait_for_meeting_point()
+        workspace.lay_out(self._place, self._order)
+        if self._order.node_count == 1:
+            return None
+        return choose_meeting_point(self._place, self._settings.address)
+
+    def _wait_for_meeting_point(self) -> MeetingPoint | None:
+        """Hold the lease until rank 0 has begun; return where it gathers, None when that will not be."""
+        while self._wish is None and self._ended_elsewhere_at is None:
+            self._guard()
+            if self._reporter.is_due:
+                self._take_want(self._reporter.report(self._account.build_facts()))
+            reply = self._reporter.last_reply
+            if reply is not None and reply.master_address and reply.master_port:
+                wait_for_folder(self._place, lambda: self._signals.at is not None)
+                return MeetingPoint(reply.master_address, reply.master_port)
+            time.sleep(_TICK_SECONDS / 4)
         return None
 
     # -- follow --------------------------------------------------------------------------------------------
@@ -185,6 +217,9 @@ class Supervision:
             )
         elif process.is_fenced(self._place, self._order.fence_seconds):
             self._end_now(EndReason.NODE_LOST)
+        elif self._ended_elsewhere_at is not None:
+            if time.monotonic() - self._ended_elsewhere_at > _PEER_SECONDS:
+                self._end_now(EndReason.NODE_LOST)
         elif self._signals.at is not None:
             self._stop(EndReason.NODE_STOPPED)
         if self._wish is not None and not self._was_killed:
@@ -196,6 +231,8 @@ class Supervision:
     def _take_want(self, want: Want | None) -> None:
         if want in _WISHES:
             self._stop(_WISHES[want])
+        elif want is Want.END and self._ended_elsewhere_at is None:
+            self._ended_elsewhere_at = time.monotonic()
 
     def _stop(self, reason: EndReason) -> None:
         """Have the run save this step and end; one that has made no step has nothing to save."""
@@ -233,17 +270,32 @@ class Supervision:
     # -- finish --------------------------------------------------------------------------------------------
 
     def _judge(self) -> Ending:
-        """Return why the run ended."""
+        """Return why the run ended; a wish may also be another node's, noted in the folder they share."""
+        exit_code = self._place.read_exit_code()
+        if self._order.node_rank and exit_code == 0:
+            return Ending(EndReason.COMPLETED)  # what it came to, rank 0 says
         return decide_ending(
-            exit_code=self._place.read_exit_code(),
-            wish=self._wish,
+            exit_code=exit_code,
+            wish=self._wish or self._read_wish(),
             was_killed=self._was_killed,
             stopped_on_request=read_stopped_step(self._place.folder) is not None,
             has_results=bool(workspace.read_results(self._place)),
             lines=read_log_end(self._place.log, lines=200),
             killed_for_memory=read_memory_kills() > self._memory_kills,
             disk_is_full=self._is_disk_full(),
+            has_peers=self._order.node_count > 1,
         )
+
+    def _hear_others(self) -> None:
+        """Wait a little for the other nodes' last words: theirs may say why ours ended."""
+        end = time.monotonic() + _PEER_SECONDS
+        while time.monotonic() < end:
+            if self._reporter.is_due:
+                self._reporter.report(self._account.build_facts())
+                reply = self._reporter.last_reply
+                if reply is not None and reply.peers_running == 0:
+                    return
+            time.sleep(_TICK_SECONDS)
 
     def _is_disk_full(self) -> bool:
         place = self._place.folder if self._place.folder.exists() else self._place.home
@@ -251,6 +303,8 @@ class Supervision:
 
     def _finish(self, ending: Ending) -> None:
         """Put right what the run left and say the last word."""
+        if self._order.node_count > 1 and not self._order.node_rank and is_vague_end(ending.reason):
+            self._hear_others()
         last = self._account.build_ending(ending)
         if ending.reason is EndReason.COMPLETED:
             self._account.phases.enter(Phase.FINISHED)

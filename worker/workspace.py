@@ -9,6 +9,7 @@ jobs/<id>/attempts/<n>/
   swanlog/, tracking.json SwanLab's local records; how the run is tracked
   exit_code               the run's exit code, once it has ended
   supervisor/             what a new supervisor needs to take the attempt over (0700)
+  nodes/<rank>/           of a job over several nodes: job.log, exit_code, supervisor/ of each further one
 """
 
 from __future__ import annotations
@@ -42,8 +43,13 @@ class Workspace:
 
     @property
     def folder(self) -> Path:
-        """The attempt's folder, working directory of its run."""
+        """The attempt's folder, working directory of its run on every node."""
         return self.attempts / str(self.key.attempt)
+
+    @property
+    def own(self) -> Path:
+        """The folder of what this node alone writes: the attempt's own on rank 0."""
+        return self.folder / "nodes" / str(self.key.node_rank) if self.key.node_rank else self.folder
 
     @property
     def attempts(self) -> Path:
@@ -57,18 +63,18 @@ class Workspace:
 
     @property
     def log(self) -> Path:
-        """The run's output."""
-        return self.folder / "job.log"
+        """The run's output on this node."""
+        return self.own / "job.log"
 
     @property
     def exit_code_file(self) -> Path:
-        """Holds the run's exit code once it has ended."""
-        return self.folder / "exit_code"
+        """Holds the run's exit code on this node once it has ended."""
+        return self.own / "exit_code"
 
     @property
     def private(self) -> Path:
         """The supervisor's own folder."""
-        return self.folder / "supervisor"
+        return self.own / "supervisor"
 
     def read_exit_code(self) -> int | None:
         """Return the run's exit code (negative: the signal that killed it), or None without one."""
@@ -106,6 +112,13 @@ def lay_out(workspace: Workspace, order: LaunchOrder) -> int | None:
     lay_out_datasets(workspace.home, folder / "data", order.datasets)
     (folder / "train.yaml").write_bytes(order.config_yaml.encode("utf-8"))
     return _bring_checkpoint(workspace, order.resume_from_attempt)
+
+
+def lay_out_further(workspace: Workspace) -> None:
+    """Make this further node's own folder; what an earlier try left in it is removed."""
+    for name in ("exit_code", "job.log"):
+        (workspace.own / name).unlink(missing_ok=True)
+    workspace.own.mkdir(parents=True, exist_ok=True)
 
 
 def _link(home: Path, place: str, link: Path) -> None:
@@ -184,7 +197,9 @@ def _is_plain(value: Any) -> bool:
 
 def clean_up(workspace: Workspace) -> None:
     """Remove what only the run itself needed: copies of data files, caches."""
-    shutil.rmtree(workspace.folder / "cache", ignore_errors=True)
+    shutil.rmtree(workspace.own / "cache", ignore_errors=True)
+    if workspace.key.node_rank:
+        return
     for copy in (workspace.folder / "data").glob("*.prefixed.json*"):
         copy.unlink(missing_ok=True)
 

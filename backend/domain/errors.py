@@ -69,6 +69,14 @@ class Conflict(TuneforgeError):
     title = "Conflict"
 
 
+class TooEarly(TuneforgeError):
+    """What has to come first is not there yet; ask again in a moment."""
+
+    code = "too_early"
+    status = 425
+    title = "Too early"
+
+
 class TooManyAttempts(TuneforgeError):
     """Asked too often; `retry_after_seconds` says when to come back."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +24,9 @@ class JobStatus(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+
+MAX_NODES = 64
+"""Over how many nodes a job may be spread at most."""
 
 FINISHED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 ACTIVE = frozenset({JobStatus.ASSIGNED, JobStatus.RUNNING})
@@ -118,6 +122,27 @@ def decide_outcome(reason: EndReason, faults: int, stop_requested: bool) -> Outc
     if outcome.is_fault and faults + 1 >= MAX_FAULTS:
         return Outcome(JobStatus.FAILED, is_fault=True)
     return outcome
+
+
+_VAGUE = frozenset({EndReason.NODE_LOST, EndReason.CRASHED})
+
+
+def is_vague_end(reason: EndReason) -> bool:
+    """Whether one node of several that ended so may only have lost another, which knows more."""
+    return reason in _VAGUE
+
+
+def find_telling_end(leader: EndReason, others: Sequence[EndReason]) -> int | None:
+    """Return which of the `others` says best why an attempt over several nodes ended; None if rank 0 itself does.
+
+    One node's failure is the others' lost connection. A definite reason outranks a crash, and a crash a loss.
+    """
+    if not is_vague_end(leader):
+        return None
+    told = [reason for reason in others if reason is not EndReason.COMPLETED and reason not in _VAGUE]
+    if not told and leader is EndReason.NODE_LOST:
+        told = [reason for reason in others if reason is EndReason.CRASHED]
+    return others.index(told[0]) if told else None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a node and the backend say to each other over HTTP: version 1 of the internal contract.
+"""What a node and the backend say to each other over HTTP: version 2 of the internal contract.
 
 All of it travels under `/internal/v1`. A node shows its node token (`Authorization: Bearer`), and everything
 about an attempt after its claim also shows the attempt's lease token (`X-Lease-Token`). Every call may come
@@ -11,6 +11,11 @@ twice or late: the attempt number and the lease decide.
 | `POST /internal/v1/jobs/{id}/attempts/{n}/claim` | `Claim` → `LaunchOrder`, or 409 |
 | `POST /internal/v1/jobs/{id}/attempts/{n}/report` | `Report` → `Reply`, 409 when the lease is lost |
 | `POST /internal/v1/jobs/{id}/attempts/{n}/finish` | `FinalReport` → `Reply`; twice is like once |
+| `POST /internal/v1/jobs/{id}/attempts/{n}/nodes/{rank}/claim`, `report`, `finish` | the same, of a further node |
+
+A job over several nodes has one supervisor on each. That of node rank 0 speaks for the attempt by the first three
+calls; the others hold leases of their own by the last. Rank 0 is given its order once all others have theirs
+(425 until then), and tells the port at which it gathers the processes; the others hear it in their replies.
 """
 
 from __future__ import annotations
@@ -20,10 +25,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from backend.domain.job import EndReason, JobKind
+from backend.domain.job import MAX_NODES, EndReason, JobKind
 from backend.domain.spec import Moment, SmallValue
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 LEASE_SECONDS = 60
 """How long a lease lives without a report."""
 
@@ -68,6 +73,12 @@ class Registration(Message):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")
     devices: Devices
     versions: dict[str, str] = Field(default_factory=dict, max_length=32)
+    address: str | None = Field(
+        default=None,
+        max_length=253,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]*$",
+        description="host name or IP address at which other nodes reach this one",
+    )
 
 
 class Welcome(Message):
@@ -81,10 +92,11 @@ class Welcome(Message):
 
 
 class AttemptKey(Message):
-    """One attempt of one job."""
+    """One attempt of one job, or the part of it that runs on a further node (rank 1 and up)."""
 
     job_id: str = Field(pattern=r"^[a-z0-9]{8,40}$")
     attempt: int = Field(ge=1)
+    node_rank: int = Field(default=0, ge=0, lt=MAX_NODES)
 
 
 class Heartbeat(Message):
@@ -143,7 +155,9 @@ class LaunchOrder(Message):
     adapter_path: str | None = None
     datasets: list[DatasetLink]
     device_kind: str
-    devices: list[str]
+    devices: list[str] = Field(description="those of this node")
+    node_rank: int = 0
+    node_count: int = 1
     tracking: TrackingPlan
     resume_from_attempt: int | None = Field(
         default=None, description="the newest earlier attempt whose folder may hold checkpoints"
@@ -179,7 +193,10 @@ class MetricPoint(Message):
 
 
 class Report(Message):
-    """How an attempt stands; extends its lease. Points may be sent again: the step decides."""
+    """How an attempt stands; extends its lease. Points may be sent again: the step decides.
+
+    `master_port` is where rank 0 of a job over several nodes gathers the processes, once it has begun to.
+    """
 
     phase: Phase
     step: int = Field(ge=0)
@@ -191,21 +208,29 @@ class Report(Message):
     tracking_mode: Literal["cloud", "local", "offline", "off"] | None = None
     tracking_url: str | None = Field(default=None, max_length=1000)
     devices: list[Device] = Field(default_factory=list, max_length=256)
+    master_port: int | None = Field(default=None, ge=1, le=65535)
 
 
 class Want(StrEnum):
-    """What the backend wants of an attempt."""
+    """What the backend wants of an attempt; `end` is at once, as the other nodes' part of it has ended."""
 
     CONTINUE = "continue"
     STOP = "stop"
     PREEMPT = "preempt"
+    END = "end"
 
 
 class Reply(Message):
-    """The answer to a report."""
+    """The answer to a report.
+
+    Further nodes are told where rank 0 gathers the processes, rank 0 how many further nodes still work.
+    """
 
     want: Want
     report_in_seconds: float
+    master_address: str | None = None
+    master_port: int | None = None
+    peers_running: int = 0
 
 
 class ArtifactFile(Message):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from backend.domain.job import JobKind
+from backend.domain.job import MAX_NODES, JobKind
 
 MAX_NAME_LENGTH = 120
 
@@ -68,10 +68,14 @@ class Body(BaseModel):
 
 
 class Resources(Body):
-    """The GPUs a job asks for; without a kind the platform takes the one it has."""
+    """The GPUs a job asks for; without a kind the platform takes the one it has.
+
+    They lie on one node unless no node has so many: then in equal shares on as few as can be, `max_nodes` at most.
+    """
 
     gpu_kind: Annotated[PlainText, Field(min_length=1, max_length=64)] | None = None
     gpu_count: int = Field(default=1, ge=1, le=1024)
+    max_nodes: int = Field(default=1, ge=1, le=MAX_NODES)
 
 
 Tier = Literal["express", "flex", "spot"]
@@ -118,6 +122,7 @@ class PreparedJob:
     gpu_kind: str
     gpu_count: int
     tier: str
+    max_nodes: int = 1
 
 
 def parse_adapter(adapter: str) -> tuple[str, int | None]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from backend import queue
 from backend.domain.job import EndReason, JobStatus
 from backend.domain.scheduling.values import Assignment
-from backend.services import endings, nodes, scheduling, uptime
+from backend.services import endings, nodes, scheduling, shares, uptime
 from backend.services.moves import StaleJob, move
 from backend.settings import get_settings
 from backend.tables.base import utc_now
@@ -39,7 +39,7 @@ def dispatch(session: Session) -> int:
 
 def _assign(session: Session, assignment: Assignment, names: dict[str, str], now: datetime) -> bool:
     job = session.get(Job, assignment.job_id)
-    (share,) = assignment.shares
+    share, *further = assignment.shares
     if job is None:
         return False
     try:
@@ -54,7 +54,9 @@ def _assign(session: Session, assignment: Assignment, names: dict[str, str], now
         )
     except StaleJob:
         return False
-    queue.ring_node(session, names[share.node_id], job.id, job.attempt)
+    shares.enter(session, job, further)
+    for rank, each in enumerate(assignment.shares):
+        queue.ring_node(session, names[each.node_id], job.id, job.attempt, rank)
     return True
 
 
@@ -70,7 +72,7 @@ def _ask_for_room(session: Session, job_id: str, now: datetime) -> None:
 
 
 def reap(session: Session) -> int:
-    """Take back assignments nobody claimed and leases that ran out; return how many.
+    """Take back assignments nobody claimed and leases that ran out, of any node of a job; return how many.
 
     A lost lease is acted on only after `fence_seconds` and a margin, in all of which we could be reached: by
     then a cut-off node has ended its run, so two attempts never train side by side; and after an outage of
@@ -88,18 +90,24 @@ def reap(session: Session) -> int:
     patience = get_settings().fence_seconds + 30
     if uptime.measure_answering_seconds(session, now) < patience:
         return taken
-    lost = session.scalars(
-        select(Job).where(
-            Job.status == JobStatus.RUNNING, Job.lease_expires_at < now - timedelta(seconds=patience)
-        )
-    ).all()
-    for job in lost:
-        try:
-            endings.end_attempt(session, job, EndReason.NODE_LOST, detail=_describe_lost_node(session, job))
-            taken += 1
-        except StaleJob:
-            continue
+    before = now - timedelta(seconds=patience)
+    query = select(Job).where(Job.status == JobStatus.RUNNING, Job.lease_expires_at < before)
+    for job in session.scalars(query).all():
+        taken += _end_lost(session, job, session.get(Node, job.node_id) if job.node_id else None)
+    for job, node in shares.list_lost_jobs(session, before):
+        taken += _end_lost(session, job, node)
+    if shares.drop_lost(session, before):
+        queue.ring_dispatch(session)
     return taken
+
+
+def _end_lost(session: Session, job: Job, node: Node | None) -> bool:
+    try:
+        detail = f"Nothing was heard of node {node.name if node else '?'} for too long."
+        endings.end_attempt(session, job, EndReason.NODE_LOST, detail=detail)
+    except StaleJob:
+        return False
+    return True
 
 
 def _take_back(session: Session, job: Job, reason: str) -> bool:
@@ -120,8 +128,3 @@ def _take_back(session: Session, job: Job, reason: str) -> bool:
         return False
     queue.ring_dispatch(session)
     return True
-
-
-def _describe_lost_node(session: Session, job: Job) -> str:
-    node = session.get(Node, job.node_id) if job.node_id else None
-    return f"Nothing was heard of node {node.name if node else '?'} for too long."

@@ -37,6 +37,7 @@ def submit(session: Session, user: User, prepared: PreparedJob) -> Job:
         estimate=prepared.estimate,
         gpu_kind=prepared.gpu_kind,
         gpu_count=prepared.gpu_count,
+        max_nodes=prepared.max_nodes,
         total_steps=prepared.estimate.get("steps"),
         tracking_mode=prepared.launch["tracking"],
         queued_at=now,

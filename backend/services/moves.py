@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import delete, or_, update
 from sqlalchemy.orm import Session
 
-from backend.domain.job import JobStatus, is_legal_move
-from backend.tables.job import Job, JobEvent
+from backend.domain.job import ACTIVE, JobStatus, is_legal_move
+from backend.tables.job import Job, JobEvent, JobShare
 
 
 class StaleJob(Exception):
@@ -32,6 +32,21 @@ def move(session: Session, job: Job, new: JobStatus, reason: str | None = None, 
     )
     if result.rowcount != 1:  # type: ignore[attr-defined]
         raise StaleJob(f"{job_id} is not {old} in attempt {attempt} any more")
+    if old in ACTIVE and new not in ACTIVE and job.max_nodes > 1:
+        _forget_shares(session, job_id, attempt)
     session.add(JobEvent(job_id=job_id, old=old, new=new, reason=reason, attempt=attempt))
     session.flush()
     session.refresh(job)
+
+
+def _forget_shares(session: Session, job_id: str, attempt: int) -> None:
+    """Give back what an ended attempt held on further nodes, unless something of it may still run there."""
+    session.execute(
+        delete(JobShare)
+        .where(
+            JobShare.job_id == job_id,
+            JobShare.attempt == attempt,
+            or_(JobShare.lease_hash.is_(None), JobShare.ended_at.is_not(None)),
+        )
+        .execution_options(synchronize_session=False)
+    )

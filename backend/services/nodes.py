@@ -15,6 +15,7 @@ from backend import queue
 from backend.domain.errors import NotFound
 from backend.domain.job import ACTIVE, JobStatus
 from backend.domain.protocol import AttemptKey, Heartbeat, HeartbeatReply, Registration
+from backend.services import shares
 from backend.tables.base import utc_now
 from backend.tables.job import Job
 from backend.tables.node import Node
@@ -30,6 +31,7 @@ def register(session: Session, message: Registration) -> Node:
     node = session.scalars(select(Node).where(Node.name == message.name).with_for_update()).one()
     node.devices = [device.model_dump() for device in message.devices]
     node.versions = dict(message.versions)
+    node.address = message.address
     node.seen_at = utc_now()
     session.flush()
     return node
@@ -53,6 +55,7 @@ def beat(session: Session, message: Heartbeat) -> HeartbeatReply:
         select(Job.id, Job.attempt).where(Job.node_id == node.id, Job.status == JobStatus.ASSIGNED)
     ).all()
     keys = [AttemptKey(job_id=job_id, attempt=attempt) for job_id, attempt in assigned]
+    keys += shares.list_assigned(session, node.id)
     return HeartbeatReply(assigned=keys, heartbeat_seconds=HEARTBEAT_SECONDS)
 
 
@@ -90,6 +93,8 @@ def list_busy_devices(session: Session) -> dict[str, set[str]]:
     for node_id, devices in rows:
         if node_id:
             busy.setdefault(node_id, set()).update(devices)
+    for share in shares.list_held(session):
+        busy.setdefault(share.node_id, set()).update(share.devices)
     return busy
 
 
@@ -126,13 +131,13 @@ def count_devices(session: Session, now: datetime) -> dict[str, dict[str, Any]]:
     return kinds
 
 
-def find_largest_gangs(session: Session) -> dict[str, int]:
-    """Return by GPU kind how many of it the largest registered node has, lost ones included."""
-    largest: dict[str, int] = {}
+def list_sizes(session: Session) -> dict[str, list[int]]:
+    """Return by GPU kind how many of it each registered node has, lost ones included, the largest first."""
+    sizes: dict[str, list[int]] = {}
     for node in list_nodes(session):
         for kind, count in Counter(device["kind"] for device in node.devices).items():
-            largest[kind] = max(largest.get(kind, 0), count)
-    return largest
+            sizes.setdefault(kind, []).append(count)
+    return {kind: sorted(counts, reverse=True) for kind, counts in sizes.items()}
 
 
 def find_name(session: Session, node_id: str | None) -> str | None:

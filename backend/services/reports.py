@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, case, func, or_, select
@@ -12,30 +9,26 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 
 from backend.domain.errors import Conflict, NotFound
-from backend.domain.job import JobKind, JobStatus
+from backend.domain.job import JobStatus
 from backend.domain.protocol import (
     LEASE_SECONDS,
-    DatasetLink,
     FinalReport,
     LaunchOrder,
     Phase,
     Reply,
     Report,
-    TrackingPlan,
     Want,
 )
-from backend.services import endings, estimate_history, swanlab_access
+from backend.services import endings, estimate_history, shares
+from backend.services.launch_orders import build_order, derive_lease, hash_lease, is_lease
 from backend.services.moves import StaleJob, move
-from backend.settings import get_settings
 from backend.tables.artifact import Artifact
 from backend.tables.base import utc_now
 from backend.tables.job import GpuSample, Job, MetricRow
 from backend.tables.node import Node
-from backend.tables.user import User
 
 REPORT_SECONDS = 1.0
 SAMPLE_SECONDS = 5.0
-LOG_LIMIT_BYTES = 256 << 20
 
 
 def claim(session: Session, job_id: str, attempt: int, node_name: str, supervisor: str = "") -> LaunchOrder:
@@ -48,71 +41,34 @@ def claim(session: Session, job_id: str, attempt: int, node_name: str, superviso
     node = session.get(Node, job.node_id) if job.node_id else None
     if job.attempt != attempt or node is None or node.name != node_name:
         raise Conflict(f"Attempt {attempt} of job {job_id} is not yours to run.")
-    lease, now = _derive_lease(job, supervisor), utc_now()
-    if job.status == JobStatus.RUNNING and hmac.compare_digest(job.lease_hash or "", _hash(lease)):
+    lease, now = derive_lease(job, supervisor), utc_now()
+    if job.status == JobStatus.RUNNING and is_lease(lease, job.lease_hash):
         return _build_order(session, job, lease)
     if job.status != JobStatus.ASSIGNED:
         raise Conflict(f"Attempt {attempt} of job {job_id} is not yours to run.")
+    if job.max_nodes > 1:
+        shares.require_gathered(session, job)
     try:
         move(
             session,
             job,
             JobStatus.RUNNING,
-            lease_hash=_hash(lease),
+            lease_hash=hash_lease(lease),
             lease_expires_at=now + timedelta(seconds=LEASE_SECONDS),
             started_at=job.started_at or now,
             attempt_started_at=now,
             phase=Phase.PREPARING,
             log_bytes=0,
+            master_port=None,
         )
     except StaleJob as error:
         raise Conflict(str(error)) from error
     return _build_order(session, job, lease)
 
 
-def _derive_lease(job: Job, supervisor: str) -> str:
-    if not supervisor:
-        return secrets.token_urlsafe(32)
-    message = f"lease {job.id} {job.attempt} {supervisor}".encode()
-    return hmac.new(get_settings().secret_key.encode(), message, hashlib.sha256).hexdigest()
-
-
 def _build_order(session: Session, job: Job, lease: str) -> LaunchOrder:
-    return LaunchOrder(
-        job_id=job.id,
-        attempt=job.attempt,
-        kind=JobKind(job.kind),
-        lease_token=lease,
-        lease_seconds=LEASE_SECONDS,
-        fence_seconds=get_settings().fence_seconds,
-        config_yaml=job.config_yaml,
-        model_path=job.launch["model_path"],
-        adapter_path=job.launch["adapter_path"],
-        datasets=[DatasetLink.model_validate(link) for link in job.launch["datasets"]],
-        device_kind=job.gpu_kind,
-        devices=job.devices,
-        tracking=_plan_tracking(session, job),
-        resume_from_attempt=job.attempt - 1 if job.attempt > 1 else None,
-        log_limit_bytes=LOG_LIMIT_BYTES,
-        total_steps=job.total_steps,
-    )
-
-
-def _plan_tracking(session: Session, job: Job) -> TrackingPlan:
-    mode = job.launch["tracking"]
-    if mode != "cloud":
-        return TrackingPlan(mode=mode)
-    owner = session.get_one(User, job.owner_id)
-    credentials = swanlab_access.find_credentials(session, owner)
-    if credentials is None:
-        return TrackingPlan(mode="local")
-    return TrackingPlan(
-        mode="cloud",
-        api_key=credentials.api_key,
-        host=credentials.host,
-        web_host=credentials.web_host,
-        workspace=credentials.workspace,
-    )
+    further = len(shares.list_present(session, job)) if job.max_nodes > 1 else 0
+    return build_order(session, job, lease, devices=job.devices, node_count=1 + further)
 
 
 def report(session: Session, job_id: str, attempt: int, lease: str, message: Report) -> Reply:
@@ -120,7 +76,23 @@ def report(session: Session, job_id: str, attempt: int, lease: str, message: Rep
     job = _get_leased(session, job_id, attempt, lease)
     _note(session, job, message)
     job.lease_expires_at = utc_now() + timedelta(seconds=LEASE_SECONDS)
-    return Reply(want=_choose_want(job), report_in_seconds=REPORT_SECONDS)
+    if job.max_nodes == 1:
+        return Reply(want=_choose_want(job), report_in_seconds=REPORT_SECONDS)
+    job.master_port = message.master_port or job.master_port
+    want = Want.END if shares.has_failed(session, job) else _choose_want(job)
+    return Reply(
+        want=want, report_in_seconds=REPORT_SECONDS, peers_running=shares.count_running(session, job)
+    )
+
+
+def report_share(
+    session: Session, job_id: str, attempt: int, node_rank: int, lease: str, message: Report
+) -> Reply:
+    """Note that a further node works on an attempt, and how its devices stand."""
+    reply, job = shares.report(session, job_id, attempt, node_rank, lease, message)
+    if reply.want is not Want.END:
+        _store_gpu_samples(session, job, message)
+    return reply
 
 
 def _choose_want(job: Job) -> Want:
@@ -135,6 +107,8 @@ def finish(session: Session, job_id: str, attempt: int, lease: str, message: Fin
         job = _get_leased(session, job_id, attempt, lease)
     except Conflict:
         return Reply(want=Want.STOP, report_in_seconds=REPORT_SECONDS)
+    if job.max_nodes > 1:
+        message = shares.choose_end(session, job, message)
     _note(session, job, message)
     job.results = message.results or job.results
     job.checkpoint_step = (
@@ -164,17 +138,9 @@ def _get_job(session: Session, job_id: str) -> Job:
 
 def _get_leased(session: Session, job_id: str, attempt: int, lease: str) -> Job:
     job = _get_job(session, job_id)
-    if (
-        job.status != JobStatus.RUNNING
-        or job.attempt != attempt
-        or not hmac.compare_digest(job.lease_hash or "", _hash(lease))
-    ):
+    if job.status != JobStatus.RUNNING or job.attempt != attempt or not is_lease(lease, job.lease_hash):
         raise Conflict(f"The lease of attempt {attempt} of job {job_id} is lost.")
     return job
-
-
-def _hash(lease: str) -> str:
-    return hashlib.sha256(lease.encode()).hexdigest()
 
 
 def _note(session: Session, job: Job, message: Report) -> None:
@@ -239,9 +205,12 @@ def _differs(statement: Insert, names: tuple[str, ...]) -> ColumnElement[bool]:
 
 def _store_gpu_samples(session: Session, job: Job, message: Report) -> None:
     """Reports come every second; a long job would leave millions of samples."""
+    if not message.devices:
+        return
     now = utc_now()
-    last = session.scalar(select(func.max(GpuSample.at)).where(GpuSample.job_id == job.id))
-    if not message.devices or (last is not None and now - last < timedelta(seconds=SAMPLE_SECONDS)):
+    of_this_node = GpuSample.device.in_([device.uuid for device in message.devices])
+    last = session.scalar(select(func.max(GpuSample.at)).where(GpuSample.job_id == job.id, of_this_node))
+    if last is not None and now - last < timedelta(seconds=SAMPLE_SECONDS):
         return
     rows = [
         {

@@ -25,7 +25,7 @@ from backend.domain.scheduling.values import (
     Waiting,
 )
 from backend.domain.scheduling.waiting import explain_waiting
-from backend.services import nodes
+from backend.services import nodes, shares
 from backend.settings import get_settings
 from backend.tables.base import utc_now
 from backend.tables.job import Job
@@ -82,14 +82,13 @@ def read_situation(session: Session) -> Situation:
 
 
 def build_rules(session: Session) -> Rules:
-    """Return the administrator's rules. A job runs on one node."""
+    """Return the administrator's rules; over how many nodes a job may be spread, it says itself."""
     settings = get_settings()
     quotas = {"express": settings.quota_express, "flex": settings.quota_flex, "spot": settings.quota_spot}
     weighted = select(User.id, User.share_weight).where(User.share_weight != 1)
     return Rules(
         quotas={tier: limit for tier, limit in quotas.items() if limit is not None},
         weights={row.id: row.share_weight for row in session.execute(weighted)},
-        max_nodes=1,
     )
 
 
@@ -102,29 +101,52 @@ def list_queued(session: Session) -> list[QueuedJob]:
     """Return the waiting jobs, oldest first, with what is left of them after a checkpoint."""
     query = select(
         Job.id, Job.owner_id, Job.tier, Job.gpu_kind, Job.gpu_count, Job.queued_at, Job.checkpoint_step,
-        Job.total_steps, _EXPECTED,
+        Job.total_steps, Job.max_nodes, _EXPECTED,
     )  # fmt: skip
     rows = session.execute(query.where(Job.status == JobStatus.QUEUED).order_by(Job.queued_at, Job.id))
     queued = []
-    for job_id, owner, tier, kind, count, queued_at, step, total, expected in rows:
+    for job_id, owner, tier, kind, count, queued_at, step, total, max_nodes, expected in rows:
         if expected is not None and step and total:
             expected *= max(0.0, 1 - step / total)
-        queued.append(QueuedJob(job_id, owner, tier, kind, count, queued_at, expected))
+        queued.append(QueuedJob(job_id, owner, tier, kind, count, queued_at, expected, max_nodes))
     return queued
 
 
 def list_running(session: Session, now: datetime) -> list[RunningJob]:
     """Return the jobs that hold devices, with when they are expected to end."""
     query = select(
-        Job.id, Job.owner_id, Job.tier, Job.gpu_kind, Job.node_id, Job.devices, Job.status, Job.assigned_at,
+        Job.id, Job.owner_id, Job.tier, Job.gpu_kind, Job.node_id, Job.devices, Job.attempt, Job.status, Job.assigned_at,
         Job.attempt_started_at, Job.eta_seconds, Job.stop_requested_at, Job.preempt_requested_at,
         _EXPECTED.label("expected"),
     )  # fmt: skip
     rows = session.execute(query.where(Job.status.in_(ACTIVE)).order_by(Job.id))
-    return [_describe_running(row, now) for row in rows if row.node_id]
+    further: dict[tuple[str, int], list[NodeShare]] = {}
+    for share in shares.list_held(session):
+        found = NodeShare(share.node_id, tuple(share.devices))
+        further.setdefault((share.job_id, share.attempt), []).append(found)
+    running = [
+        _describe_running(row, tuple(further.pop((row.id, row.attempt), ())), now)
+        for row in rows
+        if row.node_id
+    ]
+    return running + _list_leaving(session, further, now)
 
 
-def _describe_running(row: Any, now: datetime) -> RunningJob:
+def _list_leaving(
+    session: Session, further: Mapping[tuple[str, int], list[NodeShare]], now: datetime
+) -> list[RunningJob]:
+    """Return as stopping jobs what ended attempts have not given back yet on further nodes."""
+    leaving = []
+    for (job_id, attempt), held in sorted(further.items()):
+        job = session.get_one(Job, job_id)
+        name = f"{job_id}.{attempt}"
+        leaving.append(
+            RunningJob(name, job.owner_id, job.tier, job.gpu_kind, tuple(held), now, is_stopping=True)
+        )
+    return leaving
+
+
+def _describe_running(row: Any, further: tuple[NodeShare, ...], now: datetime) -> RunningJob:
     started_at = row.attempt_started_at if row.status == JobStatus.RUNNING else row.assigned_at
     started_at = started_at or now
     ends_at = None
@@ -137,7 +159,7 @@ def _describe_running(row: Any, now: datetime) -> RunningJob:
         user=row.owner_id,
         tier=row.tier,
         gpu_kind=row.gpu_kind,
-        shares=(NodeShare(row.node_id, tuple(row.devices)),),
+        shares=(NodeShare(row.node_id, tuple(row.devices)), *further),
         started_at=started_at,
         expected_end_at=ends_at,
         is_stopping=row.stop_requested_at is not None or row.preempt_requested_at is not None,
@@ -230,10 +252,10 @@ def _describe_queue(session: Session) -> dict[str, Prospect]:
 
 
 def estimate_queue_seconds(
-    situation: Situation, user_id: str, tier: str, gpu_kind: str, gpu_count: int
+    situation: Situation, user_id: str, tier: str, gpu_kind: str, gpu_count: int, max_nodes: int = 1
 ) -> float:
     """Return how long a job of this user would wait if it were submitted now; 0 where nothing can be foreseen."""
-    asked = QueuedJob("", user_id, tier, gpu_kind, gpu_count, situation.now)
+    asked = QueuedJob("", user_id, tier, gpu_kind, gpu_count, situation.now, max_nodes=max_nodes)
     told = situation.plan(asked).waiting.get(asked.id)
     return told.starts_in_seconds or 0.0 if told else 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from backend.domain.estimate.history import Cell
 from backend.domain.estimator import DatasetFacts, estimate_job
 from backend.domain.job import FINISHED, JobKind, JobStatus
 from backend.domain.model_facts import parse_model_facts
+from backend.domain.scheduling.cluster import split_gang
 from backend.domain.spec import EvaluateBody, PreparedJob, TrainBody, build_job_name, parse_adapter
 from backend.services import catalogue, estimate_history, jobs, nodes, scheduling, swanlab_access
 from backend.settings import get_settings
@@ -44,6 +46,7 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
     weights = _find_weights(session, user, body, problems)
     datasets = _find_datasets(session, user, body, weights, problems)
     gpu_kind, gpu_count = _choose_devices(session, body, problems)
+    max_nodes = body.resources.max_nodes
     device = "cpu" if gpu_kind == "cpu" else "cuda"
     kind = JobKind(body.kind)
     stage = body.stage if isinstance(body, TrainBody) else "sft"
@@ -70,7 +73,7 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
     tracking = swanlab_access.choose_mode(session, user) if kind is JobKind.TRAIN else "off"
     config = _build_config(body, weights, datasets, complete, stage, finetuning_type, tracking, name, device)
     waits = scheduling.estimate_queue_seconds(
-        scheduling.read_situation(session), user.id, body.tier, gpu_kind, gpu_count
+        scheduling.read_situation(session), user.id, body.tier, gpu_kind, gpu_count, max_nodes
     )
     estimate = _estimate(
         session, weights, datasets, complete, body, kind, stage, finetuning_type, gpu_kind, gpu_count, waits
@@ -82,7 +85,7 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
         "finetuning_type": finetuning_type,
         "args": complete,
         "requested_args": body.args,
-        "resources": {"gpu_kind": gpu_kind, "gpu_count": gpu_count},
+        "resources": {"gpu_kind": gpu_kind, "gpu_count": gpu_count, "max_nodes": max_nodes},
         "name": name,
     }
     launch = {
@@ -92,7 +95,7 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
         "tracking": tracking,
     }
     yaml = llamafactory.dump_yaml(config)
-    return PreparedJob(name, kind, spec, yaml, launch, estimate, gpu_kind, gpu_count, body.tier)
+    return PreparedJob(name, kind, spec, yaml, launch, estimate, gpu_kind, gpu_count, body.tier, max_nodes)
 
 
 # -- weights -----------------------------------------------------------------------------------------------
@@ -257,10 +260,10 @@ def _choose_devices(
     session: Session, body: TrainBody | EvaluateBody, problems: list[Problem]
 ) -> tuple[str, int]:
     count = body.resources.gpu_count
-    largest = nodes.find_largest_gangs(session)
+    sizes = nodes.list_sizes(session)
     kind = body.resources.gpu_kind or choose_gpu_kind(session)
-    if kind not in largest:
-        known = ", ".join(sorted(largest)) or "none: add a GPU machine first"
+    if kind not in sizes:
+        known = ", ".join(sorted(sizes)) or "none: add a GPU machine first"
         problems.append(
             Problem(
                 ("resources", "gpu_kind"),
@@ -268,21 +271,47 @@ def _choose_devices(
                 f"没有节点提供“{kind}”，现有：{known}",
             )
         )
-    elif count > largest[kind]:
-        problems.append(
-            Problem(
-                ("resources", "gpu_count"),
-                f"no node has {count} of {kind!r}; the largest has {largest[kind]}",
-                f"没有节点同时有 {count} 张“{kind}”，最多 {largest[kind]} 张",
-            )
-        )
+    else:
+        problems.extend(_find_room_problem(body, count, kind, sizes[kind]))
     return kind, count
+
+
+def _find_room_problem(
+    body: TrainBody | EvaluateBody, count: int, kind: str, sizes: list[int]
+) -> Iterator[Problem]:
+    """Yield why `count` devices of the kind can never be had together, on nodes of these sizes."""
+    most = body.resources.max_nodes
+    if isinstance(body, EvaluateBody) and most > 1:
+        yield Problem(
+            ("resources", "max_nodes"),
+            "an evaluation runs on one node; leave it out",
+            "评估任务只在一个节点上运行，请删除此项",
+        )
+        return
+    gang = split_gang(count, sizes[0])
+    can_spread = sum(size >= gang.per_node for size in sizes) >= gang.nodes
+    if can_spread and gang.nodes <= most:
+        return
+    if can_spread and isinstance(body, TrainBody):
+        yield Problem(
+            ("resources", "max_nodes"),
+            f"no node has {count} of {kind!r} (the largest has {sizes[0]}); allow {gang.nodes} nodes or ask for fewer",
+            f"没有节点同时有 {count} 张“{kind}”（最多 {sizes[0]} 张）；请允许使用 {gang.nodes} 个节点，或减少数量",
+        )
+        return
+    yield Problem(
+        ("resources", "gpu_count"),
+        f"no node has {count} of {kind!r}; the largest has {sizes[0]}"
+        + (f", and no {gang.nodes} nodes have {gang.per_node} each" if most > 1 else ""),
+        f"没有节点同时有 {count} 张“{kind}”，最多 {sizes[0]} 张"
+        + (f"，也没有 {gang.nodes} 个节点各有 {gang.per_node} 张" if most > 1 else ""),
+    )
 
 
 def choose_gpu_kind(session: Session) -> str:
     """Return the GPU kind of a job that names none: the one of which a node has most, GPUs before CPUs."""
-    largest = nodes.find_largest_gangs(session)
-    return max(largest, key=lambda kind: (kind != "cpu", largest[kind]), default="cpu")
+    sizes = nodes.list_sizes(session)
+    return max(sizes, key=lambda kind: (kind != "cpu", sizes[kind][0]), default="cpu")
 
 
 def _build_config(

@@ -33,10 +33,14 @@ class Job(Identified, Base):
 
     gpu_kind: Mapped[str]
     gpu_count: Mapped[int]
+    max_nodes: Mapped[int] = mapped_column(
+        default=1, server_default="1", doc="over how many nodes it may be spread"
+    )
     attempt: Mapped[int] = mapped_column(default=1)
     faults: Mapped[int] = mapped_column(default=0)
     node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id"), index=True)
     devices: Mapped[list[str]] = mapped_column(default=list)
+    master_port: Mapped[int | None] = mapped_column(doc="where rank 0 gathers the processes of several nodes")
     lease_hash: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
     assigned_at: Mapped[datetime | None]
@@ -74,6 +78,27 @@ class Job(Identified, Base):
         CheckConstraint("gpu_count >= 1", name="gpu_count_positive"),
         CheckConstraint("(status = 'running') = (lease_hash IS NOT NULL)", name="running_has_lease"),
     )
+
+
+class JobShare(Base):
+    """What one attempt of a job holds on a further node, rank 1 and up; rank 0's share is in the job's own row.
+
+    It outlives its attempt until the node has given the devices back, or cannot be using them any more.
+    """
+
+    __tablename__ = "job_shares"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    node_rank: Mapped[int] = mapped_column(primary_key=True)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id"), index=True)
+    devices: Mapped[list[str]]
+    lease_hash: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None] = mapped_column(doc="when the node had nothing of it left running")
+    end_reason: Mapped[str | None]
+    detail: Mapped[str] = mapped_column(default="")
+    log_excerpt: Mapped[str] = mapped_column(default="")
 
 
 class JobEvent(Identified, Base):

@@ -22,6 +22,7 @@ class Node(Identified, Base):
     versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     seen_at: Mapped[datetime]
     free_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    address: Mapped[str | None] = mapped_column(doc="at which other nodes reach it")
 
 
 class NodeToken(Base):

@@ -29,6 +29,7 @@ from tests.conftest import find_free_port
 from tests.factories import assign_jobs, make_user, read_job, submit_job
 
 ROOT = Path(__file__).resolve().parents[2]
+ATTEMPT_LOGS = ("supervisor/supervisor.log", "job.log")
 FAKE_TRAINER = ROOT / "tests" / "worker" / "fake_trainer.py"
 
 
@@ -259,7 +260,8 @@ def describe_job(job_id: str) -> str:
     parts = [
         f"status {job.status}, attempt {job.attempt}, phase {job.phase}, step {job.step}, error {job.error}"
     ]
-    for name in ("supervisor/supervisor.log", "job.log"):
+    further = [f"nodes/{path.name}/{name}" for path in folder.glob("nodes/*") for name in ATTEMPT_LOGS]
+    for name in (*ATTEMPT_LOGS, *further):
         path = folder / name
         parts.append(
             f"--- {name} ---\n{path.read_text(errors='replace')[-3000:] if path.exists() else 'none'}"

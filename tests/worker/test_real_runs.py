@@ -74,6 +74,7 @@ def submit_real(door: Door, tuneforge_home: Path, made_model: Path) -> Callable[
         kind: str = "train",
         adapter_path: str | None = None,
         gpu_count: int = 1,
+        max_nodes: int = 1,
         overrides: dict[str, Any] | None = None,
         tracking: str = "off",
         **args: Any,
@@ -91,7 +92,9 @@ def submit_real(door: Door, tuneforge_home: Path, made_model: Path) -> Callable[
             "model_path": "models/tiny", "adapter_path": adapter_path, "datasets": [link], "tracking": tracking,
         }  # fmt: skip
         text = yaml.safe_dump(config | overrides) if overrides else llamafactory.dump_yaml(config)
-        return submit_job(owner_id, kind=kind, config_yaml=text, launch=launch, gpu_count=gpu_count)
+        return submit_job(
+            owner_id, kind=kind, config_yaml=text, launch=launch, gpu_count=gpu_count, max_nodes=max_nodes
+        )
 
     return submit
 

@@ -91,7 +91,7 @@ def estimate_remaining_seconds(job: RunningJob, now: datetime) -> float:
 
 
 class _Size(NamedTuple):
-    """What is known about all jobs of one GPU count: how they lie, or why they never can."""
+    """What is known about all jobs of one GPU count and spread: how they lie, or why they never can."""
 
     gang: Gang
     obstacle: Obstacle | None
@@ -118,7 +118,7 @@ class _KindPlanner:
         self._releases: dict[str, tuple[float, int]] = {}
         self._candidates = Candidates(self._enter_running(here, now))
         self._largest = max((len(node.devices.get(kind, ())) for node in nodes), default=0)
-        self._sizes: dict[int, _Size] = {}
+        self._sizes: dict[tuple[int, int | None], _Size] = {}
         self._over_quota: set[tuple[str, str]] = set()
         # How long a gang could run if it started now, kept until something is taken.
         self._longest: dict[Gang, float] = {}
@@ -151,7 +151,9 @@ class _KindPlanner:
         for node in self._cluster.nodes:
             node.changes.sort()
         for job in ordered:
-            size = self._sizes.get(job.gpu_count) or self._study(job.gpu_count)
+            size = self._sizes.get((job.gpu_count, job.max_nodes)) or self._study(
+                job.gpu_count, job.max_nodes
+            )
             obstacle = size.obstacle or (self._rules.quotas and self._find_quota_obstacle(job))
             if obstacle:
                 self._line.add(job, obstacle)
@@ -169,17 +171,18 @@ class _KindPlanner:
 
     # -- obstacles ---------------------------------------------------------------------------------------------
 
-    def _study(self, gpu_count: int) -> _Size:
+    def _study(self, gpu_count: int, max_nodes: int | None) -> _Size:
         if not self._largest:
             size = _Size(Gang(1, gpu_count), Obstacle("no_such_gpu", {}))
         else:
             gang = split_gang(gpu_count, self._largest)
-            size = _Size(gang, self._find_obstacle(gang))
-        self._sizes[gpu_count] = size
+            size = _Size(gang, self._find_obstacle(gang, max_nodes))
+        self._sizes[gpu_count, max_nodes] = size
         return size
 
-    def _find_obstacle(self, gang: Gang) -> Obstacle | None:
-        if gang.nodes > self._rules.max_nodes or self._count_fitting(gang, closed=True) < gang.nodes:
+    def _find_obstacle(self, gang: Gang, max_nodes: int | None) -> Obstacle | None:
+        most = self._rules.max_nodes if max_nodes is None else min(max_nodes, self._rules.max_nodes)
+        if gang.nodes > most or self._count_fitting(gang, closed=True) < gang.nodes:
             return Obstacle("too_large", {"largest": self._largest})
         if sum(node.size >= gang.per_node for node in self._cluster.nodes) >= gang.nodes:
             return None

@@ -25,7 +25,11 @@ class Account(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QueuedJob:
-    """A job that waits. `expected_seconds` is how long it will hold its GPUs; None where nobody knows."""
+    """A job that waits.
+
+    `expected_seconds` is how long it will hold its GPUs; None where nobody knows. `max_nodes` is over how many
+    nodes it may be spread; None is as many as the rules allow.
+    """
 
     id: str
     user: str
@@ -34,6 +38,7 @@ class QueuedJob:
     gpu_count: int
     queued_at: datetime
     expected_seconds: float | None = None
+    max_nodes: int | None = None
 
 
 class NodeShare(NamedTuple):

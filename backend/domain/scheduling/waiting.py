@@ -53,8 +53,10 @@ REASONS: dict[str, dict[str, str]] = {
         "zh": "过多该型号 GPU 被其他程序占用或出现错误，恢复可用后任务会自动开始。如持续出现，请联系管理员。",
     },
     "too_large": {
-        "en": "No machine has this many of these GPUs (the largest has {largest}). Submit the job again with fewer.",
-        "zh": "没有节点拥有这么多该型号的 GPU（最多 {largest} 张）。请减少 GPU 数量后重新提交。",
+        "en": "No machine has this many of these GPUs (the largest has {largest}), nor do as many machines as the "
+        "job may use. Submit it again with fewer GPUs or over more machines.",
+        "zh": "没有节点拥有这么多该型号的 GPU（最多 {largest} 张），任务允许使用的节点合起来也不够。"
+        "请减少 GPU 数量，或允许使用更多节点后重新提交。",
     },
     "no_such_gpu": {
         "en": "No machine has this kind of GPU any more. Submit the job again with another kind.",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Path, Request
 
 from backend.domain.errors import Conflict, NotSignedIn
+from backend.domain.job import MAX_NODES
 from backend.domain.protocol import (
     PROTOCOL_VERSION,
     Claim,
@@ -19,7 +20,7 @@ from backend.domain.protocol import (
     Report,
     Welcome,
 )
-from backend.services import node_access, nodes, reports
+from backend.services import node_access, nodes, reports, shares
 from backend.services.node_access import NodeIdentity
 from backend.settings import get_settings
 from backend.web.deps import DatabaseSession
@@ -89,3 +90,44 @@ def report(job_id: str, attempt: int, message: Report, lease: Lease, session: Da
 def finish(job_id: str, attempt: int, message: FinalReport, lease: Lease, session: DatabaseSession) -> Reply:
     """Take the last word about an attempt."""
     return reports.finish(session, job_id, attempt, lease, message)
+
+
+# -- further nodes of a job over several -----------------------------------------------------------------------
+
+NodeRank = Annotated[int, Path(ge=1, lt=MAX_NODES)]
+_SHARE = "/jobs/{job_id}/attempts/{attempt}/nodes/{node_rank}"
+
+
+@router.post(f"{_SHARE}/claim")
+def claim_share(
+    job_id: str,
+    attempt: int,
+    node_rank: NodeRank,
+    message: Claim,
+    known: KnownNode,
+    session: DatabaseSession,
+) -> LaunchOrder:
+    """Give a further node's part of an assigned attempt to its supervisor, once."""
+    known.require(message.node)
+    return shares.claim(session, job_id, attempt, node_rank, message.node, message.supervisor)
+
+
+@router.post(f"{_SHARE}/report")
+def report_share(
+    job_id: str, attempt: int, node_rank: NodeRank, message: Report, lease: Lease, session: DatabaseSession
+) -> Reply:
+    """Note that a further node works on."""
+    return reports.report_share(session, job_id, attempt, node_rank, lease, message)
+
+
+@router.post(f"{_SHARE}/finish")
+def finish_share(
+    job_id: str,
+    attempt: int,
+    node_rank: NodeRank,
+    message: FinalReport,
+    lease: Lease,
+    session: DatabaseSession,
+) -> Reply:
+    """Take a further node's last word about an attempt."""
+    return shares.finish(session, job_id, attempt, node_rank, lease, message)
