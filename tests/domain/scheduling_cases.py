@@ -29,9 +29,10 @@ def job(
     age: float = 0,
     seconds: float | None = HOUR,
     kind: str = "h200",
+    max_nodes: int | None = None,
 ) -> QueuedJob:
     """Return a waiting job."""
-    return QueuedJob(name, user, tier, kind, count, ago(age), seconds)
+    return QueuedJob(name, user, tier, kind, count, ago(age), seconds, max_nodes)
 
 
 def node(
@@ -141,6 +142,7 @@ def cases(draw: st.DrawFn) -> Case:
             age=draw(st.integers(0, 60_000)),
             seconds=draw(_SECONDS),
             kind=draw(_KINDS),
+            max_nodes=draw(st.sampled_from([None, None, 1, 2])),
         )
         for number in range(draw(st.integers(0, 14)))
     ]

@@ -56,6 +56,7 @@ def test_a_gang_starts_whole_in_equal_shares_and_on_one_node_where_one_could_hol
         assert sum(sizes) == asked.gpu_count
         assert len(set(sizes)) == 1
         assert len({share.node_id for share in one.shares}) == len(sizes) <= case.rules.max_nodes
+        assert asked.max_nodes is None or len(sizes) <= asked.max_nodes
         if asked.gpu_count <= largest:
             assert len(sizes) == 1
 
