@@ -14,6 +14,12 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 export UV_HTTP_TIMEOUT ?= 600
+# The machine's own certificates, as a company's gateway may sign what comes from the registries with one of its own.
+system_certificates := $(wildcard /etc/ssl/certs/ca-certificates.crt)
+ifneq ($(system_certificates),)
+export SSL_CERT_FILE ?= $(system_certificates)
+export NODE_EXTRA_CA_CERTS ?= $(system_certificates)
+endif
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 frontend_sources := $(shell find frontend -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null | sed 's/ /\\ /g')
