@@ -14,6 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backend.domain.estimate.cases import predict_case
+from benchmarks.estimator_report_platform import describe_platform_runs
 from benchmarks.estimator_report_text import CLOSING, OPENING, describe_hosted_run
 from benchmarks.measured_cases import is_held_out
 
@@ -49,6 +50,7 @@ def build_report() -> str:
         "## Runs that do not fit\n\n" + build_oversized(measured),
         "## CPU, held out\n\n" + build_section([row for row in cpu if is_held_out(row["id"])]),
         "## CPU, fitted to\n\n" + build_section([row for row in cpu if not is_held_out(row["id"])]),
+        describe_platform_runs(read_rows("platform_cpu.jsonl")),
         describe_hosted_run(),
         describe_recommendation(measured),
         CLOSING,
