@@ -9,6 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON3 ?= python3
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 
 UV := .tools/bin/uv
 BIN := .venv/bin
@@ -25,7 +26,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 frontend_sources := $(shell find frontend -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null | sed 's/ /\\ /g')
 frontend_ready := $(if $(wildcard frontend/package.json),frontend/dist/.stamp)
 
-.PHONY: help setup demo up down test check format estimator-report arguments simulate
+.PHONY: help setup demo up down test check format estimator-report arguments simulate chaos
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -66,6 +67,9 @@ arguments: .venv/.dev ## Describe LLaMA-Factory's arguments anew, after a change
 simulate: .venv/.dev ## The scheduler against simple rules on 200,000 jobs, and how long one decision takes
 	$(BIN)/python -m benchmarks.scheduler_speed
 	$(BIN)/python -m benchmarks.simulate_scheduler
+
+chaos: .venv/.dev $(frontend_ready) ## Break a platform fault by fault while jobs run, and count what is lost (CHAOS_ARGS=--short)
+	$(BIN)/python -m chaos $(CHAOS_ARGS)
 
 estimator-report: .venv/.dev ## Write docs/estimator.md: measured runs beside what is predicted for them
 	$(BIN)/python benchmarks/estimator_report.py

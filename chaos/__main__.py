@@ -38,7 +38,8 @@ _COLUMNS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suite; return the exit code."""
     options = parse_arguments(arguments)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     faults = choose_faults(options)
     room = Room()
     usable = room if room.has_opened() else None
@@ -62,6 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Kept for a look: {folder}")
     print(json.dumps(summarize(total, len(faults))), flush=True)
     return 0 if total.is_clean else 1
+
+
+def _leave(_number: int, _frame: object) -> None:
+    """Unwind, so that nothing is left running; a second signal must not cut that short."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(143)
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

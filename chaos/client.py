@@ -71,6 +71,11 @@ class Client:
                 return found
             after = {"after": page["next"]}
 
+    def list_moves(self, job_id: str) -> str:
+        """Return a job's moves and their times, for people."""
+        events = self.call("GET", f"/jobs/{job_id}/events", params={"limit": 100}).json()["data"]
+        return ", ".join(f"{event['new']} ({event['reason']}) {event['at'][11:19]}" for event in events)
+
     def list_steps(self, job_id: str) -> set[int]:
         """Return the steps of which the job's curve has a point."""
         points = self.call("GET", f"/jobs/{job_id}/metrics").json()["points"]

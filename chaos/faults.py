@@ -141,9 +141,11 @@ FAULTS = (
 )
 
 SHORT = (
-    "kill -9 of supervisors",
     "kill -9 of web",
+    "kill -9 of supervisors",
     "kill -9 of postgres",
     "FLUSHALL",
     "kill -9 of a whole node",
+    "stop and resume",
 )
+"""The faults of the short form, which `make test` runs."""

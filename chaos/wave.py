@@ -19,6 +19,7 @@ SAVE_STEPS = 10
 _MET_STEP = 3
 _START_SECONDS = 240.0
 _END_SECONDS = 420.0
+_SLOW_SECONDS = 40.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Wave:
     ) -> Submitted:
         """Submit a job."""
         pace = REAL_STEP_SECONDS + 0.04 if is_real else STEP_SECONDS
-        span = self.fault.span_seconds * (2.0 if is_real else self.random.uniform(0.4, 1.2))
+        span = self.fault.span_seconds * (1.3 if is_real else self.random.uniform(0.4, 1.2))
         steps = steps or max(2 * SAVE_STEPS, int(span / pace))
         name = f"chaos {self.number:02} {len(self.jobs):02} of {self.fault.name}"
         body: Json = {
@@ -127,9 +128,14 @@ class Wave:
 
     def wait_for_all(self) -> None:
         """Wait until every job has ended; what has not by then is counted as lost."""
-        end = time.monotonic() + _END_SECONDS
-        while self.list_unfinished() and time.monotonic() < end:
+        began = time.monotonic()
+        last: list[Json] = []
+        while (unfinished := self.list_unfinished()) and time.monotonic() - began < _END_SECONDS:
+            last = unfinished
             time.sleep(0.5)
+        if last and time.monotonic() - began > _SLOW_SECONDS:
+            moves = self.client.list_moves(last[0]["id"])
+            self.say(f"slow: {last[0]['id']}: {moves}")
 
     def wait_for_end(self, job: Submitted, seconds: float = 120) -> Json:
         """Return a job once it has ended."""

@@ -39,6 +39,11 @@ class RunAccount:
         return self._log.size
 
     @property
+    def has_begun_training(self) -> bool:
+        """Whether this attempt trains, or has trained, when last looked at."""
+        return self._metrics.first_step is not None
+
+    @property
     def steps_made(self) -> int:
         """How many steps this attempt has made."""
         return self._metrics.steps_made

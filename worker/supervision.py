@@ -35,6 +35,8 @@ _DEFAULT_STOP_SECONDS = 300.0
 _PEER_SECONDS = 15.0
 """Of a job over several nodes: how long a run may take to end by itself once another node's part has, so that its
 own words can be judged, and how long rank 0 waits for what the others have to say."""
+_FIRST_STEP_SECONDS = 5.0
+"""How long a run that is in its first step may take to end it, as it has nothing to save before."""
 _LAST_WORD_SECONDS = 15.0
 """How long a supervisor says the last word to a silent backend once its node is stopping; the next node goes on."""
 _MAX_FAULTS = 3
@@ -224,8 +226,10 @@ class Supervision:
             self._stop(EndReason.NODE_STOPPED)
         if self._wish is not None and not self._was_killed:
             patience = _STOP_SECONDS.get(self._wish, _DEFAULT_STOP_SECONDS)
-            if time.monotonic() - self._wished_at > patience:
+            waited = time.monotonic() - self._wished_at
+            if waited > patience:
                 _say(f"the run did not end within {patience:.0f} s of being asked to; it is killed")
+            if waited > patience or (waited > _FIRST_STEP_SECONDS and self._account.steps_made == 0):
                 self._kill()
 
     def _take_want(self, want: Want | None) -> None:
@@ -239,7 +243,9 @@ class Supervision:
         if self._wish is not None:
             return
         self._note_wish(reason)
-        if self._order.kind is not JobKind.TRAIN or self._account.steps_made == 0:
+        # Looked at anew: while a report was under way, a run that had been loading may have made steps.
+        self._reporter.add_points(self._account.look())
+        if self._order.kind is not JobKind.TRAIN or not self._account.has_begun_training:
             self._kill()
 
     def _end_now(self, reason: EndReason) -> None:

@@ -39,7 +39,9 @@ def charge_attempt(session: Session, job: Job, seconds: float) -> None:
         return
     charged = select(func.coalesce(func.sum(LedgerEntry.amount_e4), 0)).where(LedgerEntry.job_id == job.id)
     job.cost_e4 = session.scalar(charged) or 0
-    owner = session.get(User, job.owner_id, with_for_update=True)
+    # The weaker lock: our entry already shares the owner's key with the entries of others of their jobs that end now,
+    # and of two that both ask for the stronger one neither would ever get it.
+    owner = session.get(User, job.owner_id, with_for_update={"key_share": True})
     if owner is not None:
         owner.balance_e4 -= amount
     session.flush()

@@ -43,7 +43,7 @@ def set_key(
         }
     with transaction() as session:
         # Two keys entered at once are written one after the other.
-        session.get_one(User, user_id, with_for_update=True)
+        session.get_one(User, user_id, with_for_update={"key_share": True})
         access = session.get(SwanlabAccess, user_id) or SwanlabAccess(user_id=user_id)
         access.sealed_key = swanlab.seal_key(_get_secret(), user_id, api_key)
         access.masked_key = swanlab.mask_key(api_key)

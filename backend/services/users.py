@@ -329,7 +329,7 @@ def create_token(
     if expires_at is not None and expires_at <= utc_now():
         raise Invalid([Problem(("expires_at",), "this moment has passed", "这个时间已经过去")])
     # Of two at once the second waits, and sees the first.
-    session.get_one(User, user_id, with_for_update=True)
+    session.get_one(User, user_id, with_for_update={"key_share": True})
     count = session.scalar(select(func.count()).where(ApiToken.user_id == user_id)) or 0
     if count >= MAX_TOKENS:
         raise Conflict(

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from backend.database import transaction
 from backend.domain.errors import Conflict, NotFound
 from backend.domain.job import EndReason
-from backend.domain.protocol import LaunchOrder, Reply, Report
+from backend.domain.protocol import FinalReport, LaunchOrder, Reply, Report
 from backend.services import endings, jobs, reports
 from backend.tables.job import GpuSample, Job, MetricRow
 from backend.tables.ledger import LedgerEntry
@@ -259,6 +259,18 @@ def test_a_finish_sent_twice_ends_and_charges_once(owner_id: str) -> None:
         moves = [event.new for event in jobs.list_events(session, job)]
         assert [file.name for file in jobs.list_artifacts(session, job)] == ["adapter.safetensors"]
     assert moves == ["queued", "assigned", "running", "succeeded"]
+
+
+def test_jobs_of_one_owner_that_end_at_once_do_not_wait_for_each_other(owner_id: str) -> None:
+    """Each end enters a charge, which shares the owner's key, before it counts it: so none may ask for that key alone."""
+    order = start_job(owner_id)
+    ending = {"phase": "finished", "step": 10, "log_bytes": 0, "end_reason": "completed", "run_seconds": 36.0}
+    with transaction() as other, transaction() as session:
+        other.execute(select(User.id).where(User.id == owner_id).with_for_update(read=True, key_share=True))
+        session.execute(text("SET LOCAL lock_timeout = '5s'"))
+        message = FinalReport.model_validate(ending)
+        reports.finish(session, order.job_id, order.attempt, order.lease_token, message)
+    assert read_job(order.job_id).status == "succeeded"
 
 
 def test_every_attempt_is_charged_and_their_times_add_up(owner_id: str) -> None:

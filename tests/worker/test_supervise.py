@@ -127,6 +127,24 @@ def test_a_run_that_does_not_obey_is_killed_and_so_is_one_without_a_step(
     assert list_job_processes() == []
 
 
+def test_a_stop_waits_for_a_first_step_that_is_about_to_end(
+    start_node: StartNode, submit_fake: Submit, tmp_path: Path
+) -> None:
+    """Killed in it, the run would make that step again."""
+    start_node()
+    ledger = tmp_path / "ledger"
+    job_id = submit_fake(steps=3, step_seconds=2, ledger=str(ledger))
+    notes = storage.get_attempt_folder(job_id, 1) / "notes.jsonl"
+    run_until(job_id, lambda job: notes.exists() and "train_begin" in notes.read_text())
+    ask_to_stop(job_id)
+    job = run_to_end(job_id)
+    assert job.end_reason == "user_cancelled"
+    assert job.checkpoint_step == job.step == max(count_steps(ledger)) < 3
+    resume(job_id)
+    assert run_to_end(job_id).status == "succeeded"
+    assert count_steps(ledger) == Counter([1, 2, 3])
+
+
 def test_a_node_that_is_stopped_saves_its_jobs_and_the_next_goes_on(
     start_node: StartNode, submit_fake: Submit, tmp_path: Path
 ) -> None:
