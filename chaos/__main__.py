@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.client import Client
+from chaos.client import Client, Refused
 from chaos.faults import FAULTS, SHORT
 from chaos.ledger import Ledger
 from chaos.platform import GaveUp, Platform, lay_out_home, wait_until
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tallies: dict[str, Tally] = {}
     try:
         Suite(folder, usable, options).run(faults, tallies)
-    except GaveUp as error:
+    except (GaveUp, Refused) as error:
         tallies["the suite itself"] = Tally(lost=1, problems=[f"given up: {error}"])
     finally:
         room.close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -62,6 +63,8 @@ class Wave:
     say: Callable[[str], None]
     jobs: list[Submitted] = field(default_factory=list)
     wrongly_told: list[str] = field(default_factory=list)
+    # Jobs are also submitted beside the fault, by another thread.
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def run(self, stand_ins: int, reals: int, late: int) -> Tally:
         """Submit, strike, wait and count; `late` jobs are submitted while the fault lasts."""
@@ -91,7 +94,7 @@ class Wave:
         pace = REAL_STEP_SECONDS + 0.04 if is_real else STEP_SECONDS
         span = self.fault.span_seconds * (1.3 if is_real else self.random.uniform(0.4, 1.2))
         steps = steps or max(2 * SAVE_STEPS, int(span / pace))
-        name = f"chaos {self.number:02} {len(self.jobs):02} of {self.fault.name}"
+        name = f"chaos {self.number:02} {next(self._numbers):02} of {self.fault.name}"
         body: Json = {
             "name": name,
             "kind": "train",
