@@ -17,7 +17,7 @@ from backend.settings import Settings, get_settings
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     options, rest = build_parser().parse_known_args(arguments)
-    if rest and options.command != "node":
+    if rest and options.command not in ("node", "calibrate"):
         build_parser().error(f"unknown arguments: {' '.join(rest)}")
     try:
         settings = get_settings()
@@ -52,6 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser("web", help="one process: pages, REST interface and the nodes' door")
     commands.add_parser("housekeeper", help="one process: dispatches, reaps, charges, prunes")
     commands.add_parser("node", help="one process: runs jobs on this machine's GPUs", add_help=False)
+    commands.add_parser(
+        "calibrate", help="measure this machine's devices, for estimates that fit them", add_help=False
+    )
     commands.add_parser("migrate", help="bring the database to this version")
     estimate = commands.add_parser(
         "estimate", help="predict measured runs: step time, peak memory, whether they fit"
@@ -176,6 +179,19 @@ def _run_node(_settings: Settings, _options: argparse.Namespace, rest: list[str]
     _become("worker.main", "node", *rest)
 
 
+def _run_calibrate(settings: Settings, _options: argparse.Namespace, rest: list[str]) -> int:
+    """Beside a platform that `up` started, its address and node token need not be said."""
+    from backend.launch.state import find_state
+
+    state = find_state(settings.home)
+    if state is not None:
+        os.environ.setdefault("TUNEFORGE_SERVER_URL", state.address)
+        os.environ.setdefault("TUNEFORGE_NODE_TOKEN", settings.node_token)
+        os.environ.setdefault("TUNEFORGE_HOME", str(settings.home))
+        os.environ.setdefault("TUNEFORGE_NODE_NAME", settings.node_name)
+    _become("worker.main", "calibrate", *rest)
+
+
 def _run_migrate(settings: Settings, _options: argparse.Namespace, _rest: list[str]) -> int:
     from backend.database import migrate
 
@@ -224,6 +240,7 @@ _COMMANDS = {
     "web": _run_web,
     "housekeeper": _run_housekeeper,
     "node": _run_node,
+    "calibrate": _run_calibrate,
     "migrate": _run_migrate,
     "reset-password": _run_reset_password,
     "estimate": _run_estimate,

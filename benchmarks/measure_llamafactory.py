@@ -63,7 +63,7 @@ def main() -> int:
         _write(Path(options.out), run_case(wanted[0], work, tokenizer, options, 600))
         return 0
     if options.probe:
-        _write(Path(options.out), run_forked(lambda: probe_machine(work), work / "probe.log", 120) or {})
+        _write(Path(options.out), run_forked(probe_machine, work / "probe.log", 120) or {})
     failures = 0
     for case in wanted:
         left = options.deadline_seconds - (time.monotonic() - started)

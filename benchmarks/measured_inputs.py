@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-PICTURE_SIZE = (1928, 1208)
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
 SPECIAL_TOKENS += ["<|image_pad|>", "<|video_pad|>"]
 TINY = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -125,7 +124,11 @@ def make_data(case: dict[str, Any], folder: Path) -> None:
             "user_tag": "user",
             "assistant_tag": "assistant",
         }
-        names = [make_picture(folder, n) for n in range(min(count, 6))]
+        from worker.calibration import make_picture
+
+        names = [f"{n}.jpg" for n in range(min(count, 6))]
+        for n, name in enumerate(names):
+            (folder / name).write_bytes(make_picture(n))
         rows = [_make_picture_row(names[n % len(names)], n) for n in range(count)]
     else:
         info["columns"] = {"prompt": "instruction", "response": "output"}
@@ -138,18 +141,3 @@ def _make_picture_row(name: str, seed: int) -> dict[str, Any]:
     question = {"role": "user", "content": f"<image>{_write_text(6, seed)}?"}
     answer = {"role": "assistant", "content": _write_text(7, seed + 500)}
     return {"messages": [question, answer], "images": [name]}
-
-
-def make_picture(folder: Path, seed: int) -> str:
-    """Write a JPEG with the detail of a photograph: soft shapes with fine grain."""
-    import numpy
-    from PIL import Image
-
-    generator = numpy.random.default_rng(seed)
-    coarse = Image.fromarray(generator.integers(0, 255, (19, 30, 3), dtype=numpy.uint8))
-    smooth = numpy.asarray(coarse.resize(PICTURE_SIZE, Image.Resampling.BICUBIC), dtype=numpy.int16)
-    grain = generator.normal(0, 6, (PICTURE_SIZE[1], PICTURE_SIZE[0], 1)).astype(numpy.int16)
-    picture = Image.fromarray(numpy.clip(smooth + grain, 0, 255).astype(numpy.uint8))
-    name = f"{seed}.jpg"
-    picture.save(folder / name, quality=90)
-    return name

@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measured_inputs import make_picture
-
 LEFT_OUT = 3
 
 
@@ -148,58 +146,11 @@ def _make_weights_in_place(device: str) -> None:
 # -- the machine's own ceilings -----------------------------------------------------------------------------------
 
 
-def probe_machine(folder: Path) -> dict[str, Any]:
-    """Return the rates that the device and its host reach by themselves."""
+def probe_machine() -> dict[str, Any]:
+    """Return the rates that the device and its host reach by themselves, as `tuneforge calibrate` measures them."""
     import torch
 
-    left = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-    right = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-    product = _time(lambda: left @ right, 20)
-    block = torch.empty(2**31, dtype=torch.uint8, device="cuda")
-    target = torch.empty_like(block)
-    copy = _time(lambda: target.copy_(block), 20)
-    small = torch.zeros(16, device="cuda")
-    launch = _time(lambda: [small.add_(1.0) for _ in range(1000)], 5) / 1000
-    leaf = torch.zeros(16, device="cuda", requires_grad=True)
+    from worker.calibration import probe_gpu
 
-    def with_gradient() -> None:
-        value = leaf
-        for _ in range(1000):
-            value = value * 1.0001
-        value.sum().backward()
-
-    recorded = _time(with_gradient, 5) / 1000
-    return {
-        "id": "probe",
-        "gpu": torch.cuda.get_device_name(0),
-        "matrix_tflops": round(2 * 8192**3 / product / 1e12, 1),
-        "copy_gb_per_s": round(2 * 2**31 / copy / 1e9, 1),
-        "launch_us": round(launch * 1e6, 2),
-        "forward_and_backward_us": round(recorded * 1e6, 2),
-        "picture_s": round(_time_picture(folder), 4),
-        "cpu_count": os.cpu_count(),
-    }
-
-
-def _time(work: Any, times: int) -> float:
-    import torch
-
-    for _ in range(3):
-        work()
-    torch.cuda.synchronize()
-    begun = time.monotonic()
-    for _ in range(times):
-        work()
-    torch.cuda.synchronize()
-    return (time.monotonic() - begun) / times
-
-
-def _time_picture(folder: Path) -> float:
-    from PIL import Image
-
-    name = make_picture(folder, 1)
-    begun = time.monotonic()
-    for _ in range(10):
-        with Image.open(folder / name) as picture:
-            picture.resize((958, 600)).convert("RGB").tobytes()
-    return (time.monotonic() - begun) / 10
+    name = torch.cuda.get_device_name(0)
+    return {"id": "probe", "gpu": name, "cpu_count": os.cpu_count()} | probe_gpu(name, 0).model_dump()

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from backend.domain.protocol import (
     PROTOCOL_VERSION,
     AttemptKey,
+    Calibration,
     Claim,
     Device,
     FinalReport,
@@ -21,6 +22,7 @@ from backend.domain.protocol import (
     Registration,
     Reply,
     Report,
+    Taken,
     Welcome,
 )
 
@@ -75,6 +77,10 @@ class BackendClient:
     def beat(self, message: Heartbeat) -> HeartbeatReply:
         """Say that the node lives; 404 when the backend does not know it (any more)."""
         return self._post("/nodes/heartbeat", message, HeartbeatReply)
+
+    def calibrate(self, message: Calibration) -> None:
+        """Tell what was measured of this node's devices; 404 when the node was never registered."""
+        self._post("/nodes/calibration", message, Taken)
 
     def claim(self, key: AttemptKey, node: str, supervisor: str) -> LaunchOrder:
         """Ask to run an attempt; Refused with 409 when it is not ours to run."""

@@ -43,9 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tuneforge-node", description="A GPU machine of Tuneforge.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     node = commands.add_parser("node", help="run jobs on this machine's GPUs, until told to stop")
-    node.add_argument("--server", help="the platform's address (TUNEFORGE_SERVER_URL)")
-    node.add_argument("--token", help="the token by which nodes are let in; better in TUNEFORGE_NODE_TOKEN")
-    node.add_argument("--name", help="this node's name, unique on the platform (TUNEFORGE_NODE_NAME)")
+    measure = commands.add_parser("calibrate", help="measure this machine, for estimates that fit it")
+    measure.add_argument(
+        "--while-busy", action="store_true", help="although jobs run here and are measured along"
+    )
+    for command in (node, measure):
+        command.add_argument("--server", help="the platform's address (TUNEFORGE_SERVER_URL)")
+        command.add_argument(
+            "--token", help="the token by which nodes are let in; better in TUNEFORGE_NODE_TOKEN"
+        )
+        command.add_argument("--name", help="this node's name, unique on the platform (TUNEFORGE_NODE_NAME)")
     options = parser.parse_args(arguments)
     given = {
         "TUNEFORGE_SERVER_URL": options.server,
@@ -54,6 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         settings = read_settings(dict(os.environ) | {name: value for name, value in given.items() if value})
+        if options.command == "calibrate":
+            # It needs torch, which a node does not.
+            from worker.calibration import calibrate
+
+            inventory = DeviceInventory(settings.cpu_slots, os.environ.get("CUDA_VISIBLE_DEVICES"))
+            return calibrate(settings, inventory, while_busy=options.while_busy)
         return Node(settings).run()
     except SettingsError as error:
         print(f"tuneforge-node: {error}", file=sys.stderr)

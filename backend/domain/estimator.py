@@ -24,6 +24,7 @@ from backend.domain.estimate.run_settings import RunSettings, parse_run_settings
 from backend.domain.estimate.speed import estimate_step
 from backend.domain.gpu_kinds import describe_gpu_kind
 from backend.domain.model_facts import ModelFacts
+from backend.domain.protocol import Probe
 
 __all__ = ["DatasetFacts", "estimate_job"]
 
@@ -57,6 +58,7 @@ def estimate_job(
     currency: str = "CNY",
     tuned: bool = False,
     correction: Correction | None = None,
+    probe: Probe | None = None,
 ) -> dict[str, Any]:
     """Return the estimate of a job in the shape of the REST contract.
 
@@ -65,9 +67,10 @@ def estimate_job(
     are of wall time and bytes of one device. `duration_seconds` is the sum of all of `breakdown_seconds` but
     `queue`, and is what is paid for; `memory_bytes.parts` add up to its `expected`. Nothing unknown is an error:
     it widens the range and is said in `warnings`. `correction` is what finished jobs taught (`estimate.history`);
-    `modelled_seconds` are those without it, for the history to learn from.
+    `modelled_seconds` are those without it, for the history to learn from. `probe` is what was measured of the
+    device (`tuneforge calibrate`), instead of its published figures.
     """
-    gpu = describe_gpu_kind(gpu_kind, memory_bytes)
+    gpu = describe_gpu_kind(gpu_kind, memory_bytes, probe)
     run = parse_run_settings(
         args, model=model, gpu=gpu, gpu_count=gpu_count, stage=stage, finetuning_type=finetuning_type
     )
@@ -96,7 +99,7 @@ def estimate_job(
         "fits": fits,
         "cost": _price_range(seconds, run, tier, currency),
         "by_tier": {name: _price_range(seconds, run, name, currency) for name in pricing.TIERS},
-        "basis": "modelled" if correction is None else "calibrated",
+        "basis": "modelled" if correction is None and probe is None else "calibrated",
         "learnt_from": correction.runs if correction is not None else 0,
         "warnings": warnings,
         "recommended": _recommend(run, args, data, tier, currency, correction) if kind == "train" else None,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from backend.domain.protocol import Probe
+
 GIB = 2**30
 MIB = 2**20
 
@@ -16,7 +18,9 @@ class GpuKind:
     `flops_per_second`: dense matrix products in bfloat16 (float16 where there is no bfloat16, float32 on a CPU).
     `bytes_per_second`: its memory's bandwidth. `link_bytes_per_second`: to another such device of the same
     machine, one way. `has_bfloat16` is false where training falls back to float16. `known` is false for a kind
-    the table does not hold: its figures are then those of a middling card and the estimate says so.
+    the table does not hold: its figures are then those of a middling card and the estimate says so. `host_pace`
+    and `picture_pace` say how much longer the host takes for an operation and for a picture than the machine on
+    which the estimator's times were measured; `is_measured` that all these figures were measured where it stands.
     """
 
     id: str
@@ -28,6 +32,9 @@ class GpuKind:
     price_per_hour_e4: int
     has_bfloat16: bool = True
     known: bool = True
+    host_pace: float = 1.0
+    picture_pace: float = 1.0
+    is_measured: bool = False
 
 
 def _gpu(
@@ -88,11 +95,36 @@ CPU = GpuKind("cpu", "CPU", 16 * GIB, 150e9, 25e9, 5e9, 3000)
 _UNKNOWN = GpuKind("", "", 24 * GIB, 150e12, 900e9, 25e9, 30_000, known=False)
 
 
-def describe_gpu_kind(kind_id: str, memory_bytes: int | None = None) -> GpuKind:
+# What the same probes found on the machines on which the estimator's shares and times were fitted: an H200 with its
+# host (the mean of two runs, benchmarks/measured/h200.jsonl), and one thread of a 2-core server.
+_FITTED_ON = (
+    _KINDS["h200"],
+    Probe(
+        kind="h200",
+        flops_per_second=783.7e12,
+        bytes_per_second=4232.5e9,
+        operation_seconds=28.5e-6,
+        picture_seconds=0.0656,
+    ),
+)
+_FITTED_ON_CPU = (
+    CPU,
+    Probe(
+        kind="cpu",
+        flops_per_second=114e9,
+        bytes_per_second=40.6e9,
+        operation_seconds=5.7e-6,
+        picture_seconds=0.021,
+    ),
+)
+
+
+def describe_gpu_kind(kind_id: str, memory_bytes: int | None = None, probe: Probe | None = None) -> GpuKind:
     """Return what is known of a kind such as `h800-80g`, `nvidia-h200` or `cpu`.
 
-    `memory_bytes` is what the machine itself reports, and then counts. A kind the table lacks is described by
-    a middling card's figures under its own name, with `known` false.
+    `memory_bytes` is what the machine itself reports, and then counts; so does what a `probe` measured on it. A
+    kind the table lacks is described by a middling card's figures under its own name, with `known` false, unless
+    it was probed.
     """
     kind = _find(kind_id)
     if kind is None:
@@ -100,7 +132,27 @@ def describe_gpu_kind(kind_id: str, memory_bytes: int | None = None) -> GpuKind:
     reported = memory_bytes or _read_memory(kind_id)
     if kind.id == "a100" and reported and reported < 60 * GIB:
         kind = _KINDS["a100-40g"]
-    return replace(kind, id=kind_id, memory_bytes=reported or kind.memory_bytes)
+    kind = replace(kind, id=kind_id, memory_bytes=reported or kind.memory_bytes)
+    return kind if probe is None else _scale(kind, probe)
+
+
+def _scale(kind: GpuKind, probe: Probe) -> GpuKind:
+    """Replace published figures by measured ones.
+
+    Training reaches a share of what a probe finds that is about the same on all cards. The estimator's shares are of
+    the published figures of the card on which they were fitted, so each rate is that card's published one times what
+    this card's probe found against what that card's did.
+    """
+    fitted_on, reference = _FITTED_ON_CPU if kind.id.startswith("cpu") else _FITTED_ON
+    return replace(
+        kind,
+        flops_per_second=fitted_on.flops_per_second * probe.flops_per_second / reference.flops_per_second,
+        bytes_per_second=fitted_on.bytes_per_second * probe.bytes_per_second / reference.bytes_per_second,
+        host_pace=probe.operation_seconds / reference.operation_seconds,
+        picture_pace=probe.picture_seconds / reference.picture_seconds,
+        known=True,
+        is_measured=True,
+    )
 
 
 def _find(kind_id: str) -> GpuKind | None:

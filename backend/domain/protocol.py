@@ -81,6 +81,32 @@ class Registration(Message):
     )
 
 
+class Probe(Message):
+    """What one device of a kind, and its host, really reach (`worker/calibration.py`).
+
+    `flops_per_second` of large matrix products in the width that training uses; `bytes_per_second` of a large copy,
+    read and written; `operation_seconds` of one small operation with its gradient; `picture_seconds` of decoding and
+    scaling a picture of 1928 × 1208.
+    """
+
+    kind: str = Field(min_length=1, max_length=64)
+    flops_per_second: float = Field(gt=1e6, lt=1e18)
+    bytes_per_second: float = Field(gt=1e6, lt=1e16)
+    operation_seconds: float = Field(gt=1e-9, lt=1)
+    picture_seconds: float = Field(gt=1e-6, lt=60)
+
+
+class Calibration(Message):
+    """What a node measured of its kinds of device."""
+
+    name: str = Field(min_length=1, max_length=64)
+    probes: list[Probe] = Field(max_length=16)
+
+
+class Taken(Message):
+    """The answer to what needs none."""
+
+
 class Welcome(Message):
     """The answer to a registration; `redis_url` is where this node's doorbell hangs."""
 

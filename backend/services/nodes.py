@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from backend import queue
 from backend.domain.errors import NotFound
 from backend.domain.job import ACTIVE, JobStatus
-from backend.domain.protocol import AttemptKey, Heartbeat, HeartbeatReply, Registration
+from backend.domain.protocol import AttemptKey, Calibration, Heartbeat, HeartbeatReply, Probe, Registration
 from backend.services import shares
 from backend.tables.base import utc_now
 from backend.tables.job import Job
@@ -35,6 +35,26 @@ def register(session: Session, message: Registration) -> Node:
     node.seen_at = utc_now()
     session.flush()
     return node
+
+
+def calibrate(session: Session, message: Calibration) -> None:
+    """Keep what a node measured of its devices; kinds not measured this time keep what they had."""
+    node = session.scalars(select(Node).where(Node.name == message.name).with_for_update()).first()
+    if node is None:
+        raise NotFound("This node is not registered; start it once before you calibrate it.")
+    kept = {probe["kind"]: probe for probe in node.probes}
+    node.probes = list((kept | {probe.kind: probe.model_dump() for probe in message.probes}).values())
+
+
+def find_probe(session: Session, kind: str) -> Probe | None:
+    """Return what was measured of a kind of device: of the slowest node, as any may get the job; None if of none."""
+    found = [
+        Probe.model_validate(probe)
+        for node in list_nodes(session)
+        for probe in node.probes
+        if probe["kind"] == kind and any(device["kind"] == kind for device in node.devices)
+    ]
+    return min(found, key=lambda probe: probe.flops_per_second, default=None)
 
 
 def get_queue(node_name: str) -> str:

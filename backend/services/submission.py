@@ -385,6 +385,7 @@ def _estimate(
         currency=get_settings().currency,
         tuned=tuned,
         correction=estimate_history.find_correction(session, group),
+        probe=nodes.find_probe(session, gpu_kind),
     )
     return estimate | {"group": group._asdict()}
 

@@ -23,6 +23,9 @@ class Node(Identified, Base):
     seen_at: Mapped[datetime]
     free_bytes: Mapped[int | None] = mapped_column(BigInteger)
     address: Mapped[str | None] = mapped_column(doc="at which other nodes reach it")
+    probes: Mapped[list[Any]] = mapped_column(
+        default=list, server_default="[]", doc="what `tuneforge calibrate` measured, one a kind of device"
+    )
 
 
 class NodeToken(Base):

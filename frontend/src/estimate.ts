@@ -80,7 +80,9 @@ function joinRange(low: string, high: string): string {
 export function nameBasis({ basis, learnt_from: jobs = 0 }: Pick<Estimate, "basis" | "learnt_from">): string {
   const names = {
     measured: t("按同类任务实测", "measured on jobs like it"),
-    calibrated: t(`按 ${jobs} 个已完成任务校准`, jobs === 1 ? "calibrated on 1 finished job" : `calibrated on ${jobs} finished jobs`),
+    calibrated: jobs
+      ? t(`按 ${jobs} 个已完成任务校准`, jobs === 1 ? "calibrated on 1 finished job" : `calibrated on ${jobs} finished jobs`)
+      : t("按本机实测校准", "calibrated by measuring the device"),
     modelled: t("按模型推算", "modelled"),
   };
   return names[basis] ?? basis;

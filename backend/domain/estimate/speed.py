@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from backend.domain.estimate.batch import Batch
@@ -80,8 +80,20 @@ class StepTime:
 
 
 def choose_ceilings(run: RunSettings) -> Ceilings:
-    """Return the ceilings of the run's kind of device."""
-    return CPU_CEILINGS if run.on_cpu else GPU_CEILINGS
+    """Return the ceilings of the run's kind of device, at the pace of its host."""
+    fitted, gpu = CPU_CEILINGS if run.on_cpu else GPU_CEILINGS, run.gpu
+    if not gpu.is_measured:
+        return fitted
+    return replace(
+        fitted,
+        forward_seconds=fitted.forward_seconds * gpu.host_pace,
+        backward_seconds=fitted.backward_seconds * gpu.host_pace,
+        step_seconds=fitted.step_seconds * gpu.host_pace,
+        tensor_seconds=fitted.tensor_seconds * gpu.host_pace,
+        example_seconds=fitted.example_seconds * gpu.host_pace,
+        decode_seconds=fitted.decode_seconds * gpu.picture_pace,
+        scale_seconds=fitted.scale_seconds * gpu.picture_pace,
+    )
 
 
 def estimate_step(run: RunSettings, batch: Batch, ceilings: Ceilings | None = None) -> StepTime:

@@ -10,6 +10,7 @@ from backend.domain.errors import Conflict, NotSignedIn
 from backend.domain.job import MAX_NODES
 from backend.domain.protocol import (
     PROTOCOL_VERSION,
+    Calibration,
     Claim,
     FinalReport,
     Heartbeat,
@@ -18,6 +19,7 @@ from backend.domain.protocol import (
     Registration,
     Reply,
     Report,
+    Taken,
     Welcome,
 )
 from backend.services import node_access, nodes, reports, shares
@@ -69,6 +71,14 @@ def heartbeat(message: Heartbeat, known: KnownNode, session: DatabaseSession) ->
     """Note that a node lives."""
     known.require(message.name)
     return nodes.beat(session, message)
+
+
+@router.post("/nodes/calibration")
+def calibrate(message: Calibration, known: KnownNode, session: DatabaseSession) -> Taken:
+    """Keep what a node measured of its devices."""
+    known.require(message.name)
+    nodes.calibrate(session, message)
+    return Taken()
 
 
 @router.post("/jobs/{job_id}/attempts/{attempt}/claim")
