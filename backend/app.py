@@ -70,9 +70,10 @@ def build_app() -> FastAPI:
     )
     install_error_handlers(app)
     install_security(app)
+    # Routes are tried in this order, and most requests by far are reports.
+    app.include_router(internal_router)
     app.include_router(health.router)
     app.include_router(build_api_router())
-    app.include_router(internal_router)
     install_pages(app)
     return app
 

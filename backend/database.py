@@ -32,8 +32,9 @@ def get_engine() -> Engine:
     return create_engine(
         build_url(url),
         pool_pre_ping=True,
-        pool_size=10,
-        max_overflow=10,
+        # Kept open, as opening one takes longer than most transactions; web.turns says how many are held at once.
+        pool_size=20,
+        max_overflow=20,
         pool_timeout=10,
         # Errors go to logs, which must hold no hash and no sealed key.
         hide_parameters=True,

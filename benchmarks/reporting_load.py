@@ -1,33 +1,79 @@
-"""Many running jobs report at once: is any report lost, how late do metrics appear, how fast do pages answer?
+"""Many running jobs report at once: is any point lost, how late do they appear, how fast do pages answer?
 
 Starts PostgreSQL, Redis and `tuneforge web` of its own on loopback, queues jobs through the platform's services,
-and lets stand-in supervisors in another process claim and report them through the nodes' door. Each stand-in
-makes a metric point a second and reports when the reply says so. Prints one row per number of jobs and, last, one
-JSON object.
+and lets stand-in supervisors in another process (`benchmarks.stand_in_supervisors`) claim and report them through
+the nodes' door. Each stand-in makes a metric point a second and reports when the reply says so. Meanwhile pages
+are asked for one after the other, and some jobs are followed live. Prints one row per number of jobs, where the
+processor went, and, last, one JSON object. Exit code 1 when a point was lost or 1,000 jobs miss their limits.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
+import select
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 PASSWORD = "benchmark-password"  # noqa: S105 (of a platform that lives for minutes on loopback)
 NODE_DEVICES = 250
 TOTAL_POINTS = 1_000_000
+SETTLE_SECONDS = 12.0
+LIMIT_PAGE_MS, LIMIT_DELAY_SECONDS, LIMIT_JOBS = 150.0, 12.0, 1000
+"""What is asked for up to `LIMIT_JOBS` jobs: the 99th percentile of pages, the 95th of a metric's delay."""
+
+PAGES = {
+    "job page": "/jobs/{job_id}",
+    "job api": "/api/v1/jobs/{job_id}",
+    "list page": "/jobs",
+    "list api": "/api/v1/jobs?limit=20",
+}
+COLUMNS = (
+    ("jobs", "jobs", "{:.0f}"),
+    ("interval", "interval_seconds", "{:.1f}s"),
+    ("reports/s", "reports_per_second", "{:.0f}"),
+    ("refused", "refused_reports", "{:.0f}"),
+    ("lost", "lost_points", "{:.0f}"),
+    ("delay p95", "metric_delay_p95_seconds", "{:.2f}s"),
+    ("report p50", "report_p50_ms", "{:.0f}ms"),
+    ("p95", "report_p95_ms", "{:.0f}ms"),
+    ("p99", "report_p99_ms", "{:.0f}ms"),
+    *((f"{name} p99", f"{name.replace(' ', '_')}_p99_ms", "{:.0f}ms") for name in PAGES),
+    ("cpu web", "cpu_web", "{:.2f}"),
+    ("database", "cpu_database", "{:.2f}"),
+    ("stand-ins", "cpu_stand_ins", "{:.2f}"),
+    ("asking", "cpu_asking", "{:.2f}"),
+    ("load", "load_average", "{:.1f}"),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A platform of the benchmark: its port, the token of its nodes, and its processes by what they do."""
+
+    port: int
+    node_token: str
+    processes: dict[str, psutil.Process]
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
 
 
 def main() -> int:
@@ -36,38 +82,40 @@ def main() -> int:
     parser.add_argument(
         "--jobs", default="100,300,1000,3000", help="numbers of running jobs, joined by commas"
     )
-    parser.add_argument("--seconds", type=float, default=60, help="how long each number reports")
-    parser.add_argument("--stand-ins", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=45, help="how long each number is measured")
+    parser.add_argument("--watched", type=int, default=20, help="how many jobs are followed live meanwhile")
     options = parser.parse_args()
-    if options.stand_ins:
-        plan = json.loads(options.stand_ins.read_text())
-        Path(plan["told"]).write_text(json.dumps(asyncio.run(run_stand_ins(plan))))
-        return 0
     print(
-        f"{'jobs':>6}{'reports/s':>11}{'lost points':>13}{'delay p95':>11}{'job p50':>9}{'job p99':>9}{'list p99':>10}"
+        "Processor time in cores; load: the machine's average over a minute, all else that runs on it included."
     )
+    print("  ".join(f"{title:>{max(9, len(title))}}" for title, _, _ in COLUMNS))
     results = []
     for count in (int(part) for part in options.jobs.split(",")):
-        with start_platform() as (url, node_token):
-            results.append(measure(url, node_token, count, options.seconds))
+        with start_platform() as place:
+            results.append(measure(place, count, options.seconds, options.watched))
         show(results[-1])
     print(json.dumps({"sizes": results}))
-    return 0 if all(result["lost_points"] == 0 for result in results) else 1
+    return 0 if all(is_good(result) for result in results) else 1
+
+
+def is_good(result: dict[str, Any]) -> bool:
+    """Whether nothing was lost and, up to `LIMIT_JOBS` jobs, pages and points came in time."""
+    if result["lost_points"] or result["refused_reports"]:
+        return False
+    pages = [result[f"{name.replace(' ', '_')}_p99_ms"] for name in PAGES]
+    in_time = max(pages) < LIMIT_PAGE_MS and result["metric_delay_p95_seconds"] <= LIMIT_DELAY_SECONDS
+    return result["jobs"] > LIMIT_JOBS or in_time
 
 
 def show(result: dict[str, Any]) -> None:
     """Print one row of the curve."""
-    print(
-        f"{result['jobs']:6}{result['reports_per_second']:11.1f}{result['lost_points']:13}"
-        f"{result['metric_delay_p95_seconds']:10.2f}s{result['job_p50_ms']:7.0f}ms{result['job_p99_ms']:7.0f}ms"
-        f"{result['list_p99_ms']:8.0f}ms",
-        flush=True,
-    )
+    cells = ((form.format(result[key]), max(9, len(title))) for title, key, form in COLUMNS)
+    print("  ".join(f"{text:>{width}}" for text, width in cells), flush=True)
 
 
 @contextmanager
-def start_platform() -> Iterator[tuple[str, str]]:
-    """Give the address and node token of a platform without nodes, ended afterwards."""
+def start_platform() -> Iterator[Place]:
+    """Give a platform without nodes, ended afterwards."""
     from backend.launch.places import choose_port, get_postgres_account
     from backend.launch.postgres import Postgres
     from backend.launch.redis import Redis
@@ -97,7 +145,9 @@ def start_platform() -> Iterator[tuple[str, str]]:
         try:
             url = f"http://127.0.0.1:{ports[2]}"
             wait_until(lambda: httpx.get(f"{url}/healthz").status_code == 200)
-            yield url, make_node_token()
+            database = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+            processes = {"web": psutil.Process(web.pid), "database": psutil.Process(database)}
+            yield Place(ports[2], make_node_token(), processes)
         finally:
             web.terminate()
             web.wait()
@@ -134,55 +184,96 @@ def wait_until(check: Callable[[], bool], seconds: float = 60) -> None:
     raise TimeoutError("the platform did not start")
 
 
-def measure(url: str, node_token: str, count: int, seconds: float) -> dict[str, Any]:
+def measure(place: Place, count: int, seconds: float, watched: int) -> dict[str, Any]:
     """Bring `count` jobs to run, let them report for `seconds`, and ask for pages meanwhile."""
-    nodes = [
-        (f"node-{index}", min(NODE_DEVICES, count - at))
+    nodes = {
+        f"node-{index}": build_devices(f"node-{index}", min(NODE_DEVICES, count - at))
         for index, at in enumerate(range(0, count, NODE_DEVICES))
-    ]
-    register(url, node_token, nodes)
-    token = make_token(url)
+    }
+    register(place, nodes)
+    token = make_token(place.url)
     assigned = queue_jobs(count)
+    job_ids = [job_id for job_id, _ in assigned]
     with tempfile.TemporaryDirectory() as name:
-        plan = Path(name) / "plan.json"
-        told = Path(name) / "told.json"
-        plan.write_text(
-            json.dumps({
-                "url": url, "token": node_token, "seconds": seconds, "jobs": assigned, "nodes": nodes,
-                "told": str(told),
-            })
-        )  # fmt: skip
-        stand_ins = subprocess.Popen([sys.executable, __file__, "--stand-ins", str(plan)])
-        times = ask_for_pages(url, token, [job_id for job_id, _ in assigned], stand_ins)
+        plan_file, told_file, steady = (Path(name) / part for part in ("plan.json", "told.json", "steady"))
+        plan = {
+            "port": place.port,
+            "token": place.node_token,
+            "seconds": seconds,
+            "jobs": assigned,
+            "nodes": nodes,
+        }
+        plan |= {"settle_seconds": SETTLE_SECONDS, "told": str(told_file), "steady": str(steady)}
+        plan_file.write_text(json.dumps(plan))
+        command = [sys.executable, "-m", "benchmarks.stand_in_supervisors", str(plan_file)]
+        stand_ins = subprocess.Popen(command)
+        wait_until(lambda: steady.exists() or stand_ins.poll() is not None, 600)
+        processes = place.processes | {"stand_ins": psutil.Process(stand_ins.pid), "asking": psutil.Process()}
+        before = {name: read_cpu_seconds(process) for name, process in processes.items()}
+        with follow_live(place, token, job_ids[:watched]):
+            times = ask_for_pages(place, token, job_ids, seconds)
+        used = {
+            name: (read_cpu_seconds(process) - before[name]) / seconds for name, process in processes.items()
+        }
         if stand_ins.wait() != 0:
             raise RuntimeError("the stand-in supervisors failed")
-        outcome = json.loads(told.read_text())
-    stored, delays = read_points()
-    return {
-        "jobs": count,
-        "reports_per_second": round(outcome["reports"] / seconds, 1),
-        "refused_reports": outcome["refused"],
-        "lost_points": outcome["points"] - stored,
-        "metric_delay_p50_seconds": round(quantile(delays, 0.50), 3),
-        "metric_delay_p95_seconds": round(quantile(delays, 0.95), 3),
-        "job_p50_ms": round(quantile(times["job"], 0.50) * 1000, 1),
-        "job_p99_ms": round(quantile(times["job"], 0.99) * 1000, 1),
-        "list_p50_ms": round(quantile(times["list"], 0.50) * 1000, 1),
-        "list_p99_ms": round(quantile(times["list"], 0.99) * 1000, 1),
-        "requests_measured": len(times["job"]) + len(times["list"]),
+        told = json.loads(told_file.read_text())
+    return describe(count, seconds, told, times) | {
+        f"cpu_{name}": round(part, 2) for name, part in used.items()
     }
 
 
-def register(url: str, node_token: str, nodes: list[tuple[str, int]]) -> None:
+def describe(
+    count: int, seconds: float, told: dict[str, Any], times: dict[str, list[float]]
+) -> dict[str, Any]:
+    """Return the figures of one size."""
+    stored, delays = read_points(told["steady_at"], told["ended_at"])
+    result: dict[str, Any] = {
+        "jobs": count,
+        "interval_seconds": round(statistics.fmean(told["intervals"]), 2),
+        "reports_per_second": round(told["reports"] / seconds, 1),
+        "refused_reports": told["refused"],
+        "resent_reports": told["resent"],
+        "points": told["points"],
+        "lost_points": told["points"] - stored,
+        "load_average": round(os.getloadavg()[0], 1),
+        "pages_asked": sum(map(len, times.values())),
+    }
+    for share, label in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99")):
+        result[f"report_{label}_ms"] = round(quantile(told["report_seconds"], share) * 1000, 1)
+        result[f"metric_delay_{label}_seconds"] = round(quantile(delays, share), 3)
+        for name, seconds_taken in times.items():
+            result[f"{name.replace(' ', '_')}_{label}_ms"] = round(quantile(seconds_taken, share) * 1000, 1)
+    return result
+
+
+def read_cpu_seconds(process: psutil.Process) -> float:
+    """Return the processor time of a process and of those below it, ended ones included; of our own only itself."""
+    if process.pid == os.getpid():
+        return time.process_time()
+    total = 0.0
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = one.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def build_devices(node: str, count: int) -> list[dict[str, Any]]:
+    """Return `count` slots of a node."""
+    return [
+        {"uuid": f"{node}-{i}", "kind": "cpu", "name": "slot", "index": i, "memory_bytes": 1 << 34}
+        for i in range(count)
+    ]
+
+
+def register(place: Place, nodes: dict[str, list[dict[str, Any]]]) -> None:
     """Register the nodes through their door."""
-    headers = {"Authorization": f"Bearer {node_token}"}
-    for name, count in nodes:
-        devices = [
-            {"uuid": f"{name}-{i}", "kind": "cpu", "name": "slot", "index": i, "memory_bytes": 1 << 34}
-            for i in range(count)
-        ]
+    headers = {"Authorization": f"Bearer {place.node_token}"}
+    for name, devices in nodes.items():
         body = {"protocol_version": 1, "name": name, "devices": devices}
-        httpx.post(f"{url}/internal/v1/nodes/register", json=body, headers=headers).raise_for_status()
+        answer = httpx.post(f"{place.url}/internal/v1/nodes/register", json=body, headers=headers)
+        answer.raise_for_status()
 
 
 def make_token(url: str) -> str:
@@ -229,35 +320,66 @@ def queue_jobs(count: int) -> list[tuple[str, str]]:
     return [(job_id, name) for job_id, name in rows]
 
 
-def ask_for_pages(
-    url: str, token: str, job_ids: list[str], stand_ins: subprocess.Popen[bytes]
-) -> dict[str, list[float]]:
-    """Ask for a job and for a list of jobs in turn, about ten a second, until the stand-ins end."""
-    times: dict[str, list[float]] = {"job": [], "list": []}
-    headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=60) as client:
-        turn = 0
-        while stand_ins.poll() is None:
-            kind = ("job", "list")[turn % 2]
-            path = f"/jobs/{job_ids[turn * 7 % len(job_ids)]}" if kind == "job" else "/jobs?limit=20"
-            began = time.perf_counter()
-            client.get(path).raise_for_status()
-            times[kind].append(time.perf_counter() - began)
+def ask_for_pages(place: Place, token: str, job_ids: list[str], seconds: float) -> dict[str, list[float]]:
+    """Ask for a job and a list, as page and as JSON, in turn, about 15 a second; return the seconds of each."""
+    times: dict[str, list[float]] = {name: [] for name in PAGES}
+    end = time.monotonic() + seconds
+    turn = 0
+    with httpx.Client(base_url=place.url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
+        while time.monotonic() < end:
+            for name, path in PAGES.items():
+                began = time.perf_counter()
+                client.get(path.format(job_id=job_ids[turn * 7 % len(job_ids)])).raise_for_status()
+                times[name].append(time.perf_counter() - began)
+                time.sleep(0.05)
             turn += 1
-            time.sleep(0.08)
     return times
 
 
-def read_points() -> tuple[int, list[float]]:
-    """Return how many points are stored and how long each took from being made to being stored."""
-    from sqlalchemy import select
+@contextmanager
+def follow_live(place: Place, token: str, job_ids: list[str]) -> Iterator[None]:
+    """Hold the event streams of these jobs open, as browsers that show them would."""
+    head = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n"
+    sockets = []
+    for job_id in job_ids:
+        sockets.append(socket.create_connection(("127.0.0.1", place.port)))
+        sockets[-1].sendall(f"GET /api/v1/jobs/{job_id}/stream {head}".encode())
+    ended = threading.Event()
+
+    def drain() -> None:
+        while not ended.is_set():
+            for ready in select.select(sockets, [], [], 0.5)[0] if sockets else []:
+                ready.recv(1 << 16)
+            ended.wait(0.2)
+
+    draining = threading.Thread(target=drain)
+    draining.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        draining.join()
+        for one in sockets:
+            one.close()
+
+
+def read_points(steady_at: float, ended_at: float) -> tuple[int, list[float]]:
+    """Return how many points are stored, and the delays from being made to being stored of those in steady time.
+
+    Points of the last seconds are left out of the delays: the last report of all, which waits for nothing, sent them.
+    """
+    from sqlalchemy import func, select
 
     from backend.database import transaction
+    from backend.domain.pace import LONGEST_SECONDS
     from backend.tables.job import MetricRow
 
+    first, last = (datetime.fromtimestamp(at, UTC) for at in (steady_at, ended_at - LONGEST_SECONDS))
     with transaction() as session:
-        rows = session.execute(select(MetricRow.at, MetricRow.noted_at)).all()
-    return len(rows), [(noted_at - at).total_seconds() for at, noted_at in rows]
+        stored = session.scalar(select(func.count()).select_from(MetricRow)) or 0
+        query = select(MetricRow.at, MetricRow.noted_at).where(MetricRow.at.between(first, last))
+        delays = [(noted_at - at).total_seconds() for at, noted_at in session.execute(query)]
+    return stored, delays
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -265,72 +387,6 @@ def quantile(values: list[float], share: float) -> float:
     if len(values) < 2:
         return values[0] if values else float("nan")
     return statistics.quantiles(values, n=1000, method="inclusive")[min(998, round(share * 1000) - 1)]
-
-
-# -- the other process -------------------------------------------------------------------------------------
-
-
-async def run_stand_ins(plan: dict[str, Any]) -> dict[str, int]:
-    """Claim and report every job of the plan until its time is over; return what was said."""
-    headers = {"Authorization": f"Bearer {plan['token']}"}
-    told = {"reports": 0, "refused": 0, "points": 0}
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-    client = httpx.AsyncClient(base_url=plan["url"], headers=headers, timeout=120, limits=limits)
-    async with client:
-        leases = [(job_id, await claim(client, job_id, node)) for job_id, node in plan["jobs"]]
-        end = time.monotonic() + plan["seconds"]
-        beats = [asyncio.create_task(beat(client, name, count)) for name, count in plan["nodes"]]
-        await asyncio.gather(*(report(client, job_id, lease, end, told) for job_id, lease in leases))
-        for task in beats:
-            task.cancel()
-    return told
-
-
-async def claim(client: httpx.AsyncClient, job_id: str, node: str) -> str:
-    """Claim one attempt; return its lease."""
-    path = f"/internal/v1/jobs/{job_id}/attempts/1/claim"
-    answer = await client.post(path, json={"node": node, "supervisor": "stand-in"})
-    return str(answer.raise_for_status().json()["lease_token"])
-
-
-async def beat(client: httpx.AsyncClient, name: str, count: int) -> None:
-    """Heartbeat of one node."""
-    devices = [
-        {"uuid": f"{name}-{i}", "kind": "cpu", "name": "slot", "index": i, "memory_bytes": 1 << 34}
-        for i in range(count)
-    ]
-    while True:
-        await client.post("/internal/v1/nodes/heartbeat", json={"name": name, "devices": devices})
-        await asyncio.sleep(3)
-
-
-async def report(
-    client: httpx.AsyncClient, job_id: str, lease: str, end: float, told: dict[str, int]
-) -> None:
-    """Report one job: a point a second, sent when the last reply said so; the last report sends all that is left."""
-    headers, step, waiting = {"X-Lease-Token": lease}, 0, 1.0
-    pending: list[dict[str, Any]] = []
-    made_at = time.monotonic()
-    while True:
-        is_last = time.monotonic() + waiting >= end
-        pause_until = min(end, time.monotonic() + waiting)
-        while time.monotonic() < pause_until:
-            await asyncio.sleep(min(1.0, max(0.0, pause_until - time.monotonic())))
-            if time.monotonic() - made_at >= 1.0:
-                made_at, step = time.monotonic(), step + 1
-                pending.append({"step": step, "loss": 1 / step, "at": datetime.now(UTC).isoformat()})
-                told["points"] += 1
-        body = {"phase": "training", "step": step, "points": pending, "log_bytes": 0}
-        answer = await client.post(
-            f"/internal/v1/jobs/{job_id}/attempts/1/report", json=body, headers=headers
-        )
-        told["reports"] += 1
-        if answer.status_code != 200:
-            told["refused"] += 1
-            return
-        pending, waiting = [], answer.json()["report_in_seconds"]
-        if is_last:
-            return
 
 
 if __name__ == "__main__":

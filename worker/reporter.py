@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+from backend.domain.pace import spread_pause
 from backend.domain.protocol import AttemptKey, FinalReport, LaunchOrder, MetricPoint, Reply, Report, Want
 from worker.api import Away, BackendClient, Refused, retry_while_away
 from worker.process import note_contact
@@ -15,6 +17,7 @@ from worker.workspace import Workspace
 MAX_POINTS = 2000
 _LEAST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 60.0
+_PAUSES_PER_FENCE = 3
 _AWAY_PAUSE_SECONDS = 1.0
 _CONTACT_EVERY_SECONDS = 5.0
 _LOST = frozenset({404, 409})
@@ -33,6 +36,9 @@ class Reporter:
         self._key = AttemptKey(job_id=order.job_id, attempt=order.attempt, node_rank=order.node_rank)
         self._lease = order.lease_token
         self._pending: list[MetricPoint] = []
+        self._pause = _AWAY_PAUSE_SECONDS
+        # A run must not come to its fence because its supervisor was told to be silent.
+        self._longest_pause = min(_LONGEST_PAUSE_SECONDS, order.fence_seconds / _PAUSES_PER_FENCE)
         self._due_at = 0.0
         self._contact_noted_at = 0.0
         self._said = ""
@@ -54,7 +60,8 @@ class Reporter:
             reply = self._client.report(self._key, self._lease, Report(**facts, points=points))
         except Away as error:
             self._say(f"the backend is away ({error}); the run goes on")
-            self._due_at = time.monotonic() + _AWAY_PAUSE_SECONDS
+            # As seldom as reports were asked for: all come back at once when the backend does.
+            self._due_at = time.monotonic() + max(_AWAY_PAUSE_SECONDS, self._choose_pause())
             return None
         except Refused as error:
             self._take_refusal(error, len(points))
@@ -63,8 +70,8 @@ class Reporter:
         self.last_reply = reply
         del self._pending[: len(points)]
         self._note_contact()
-        pause = min(max(reply.report_in_seconds, _LEAST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
-        self._due_at = time.monotonic() + (0.0 if self._pending else pause)
+        self._pause = min(max(reply.report_in_seconds, _LEAST_PAUSE_SECONDS), self._longest_pause)
+        self._due_at = time.monotonic() + (0.0 if self._pending else self._choose_pause())
         return reply.want
 
     def finish(self, facts: dict[str, Any], ending: dict[str, Any], is_hopeless: Callable[[], bool]) -> None:
@@ -89,6 +96,9 @@ class Reporter:
         self._say(f"a report was refused ({error})")
         del self._pending[:sent]
         self._due_at = time.monotonic() + _AWAY_PAUSE_SECONDS
+
+    def _choose_pause(self) -> float:
+        return spread_pause(self._pause, random.random())
 
     def _note_contact(self) -> None:
         now = time.monotonic()

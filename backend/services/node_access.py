@@ -38,10 +38,13 @@ class NodeIdentity:
             )
 
 
+def is_platform_token(token: str) -> bool:
+    """Whether `token` is the home's own node token, which any node of this machine shows."""
+    return hmac.compare_digest(token.encode(), get_settings().node_token.encode())
+
+
 def identify(session: Session, token: str) -> NodeIdentity:
-    """Return who shows `token`: the home's own node token, or one that an administrator issued."""
-    if hmac.compare_digest(token.encode(), get_settings().node_token.encode()):
-        return NodeIdentity(None)
+    """Return which node shows `token`, one that an administrator issued."""
     found = session.scalars(select(NodeToken).where(NodeToken.token_hash == hash_secret(token))).first()
     if found is None:
         raise NotSignedIn(

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from backend import queue
 from backend.domain.errors import Conflict, NotFound, TooEarly
 from backend.domain.job import ACTIVE, EndReason, JobStatus, find_telling_end
+from backend.domain.pace import SHORTEST_SECONDS
 from backend.domain.protocol import (
     LEASE_SECONDS,
     AttemptKey,
@@ -30,8 +31,6 @@ from backend.services.launch_orders import build_order, derive_lease, hash_lease
 from backend.tables.base import utc_now
 from backend.tables.job import Job, JobShare
 from backend.tables.node import Node
-
-REPORT_SECONDS = 1.0
 
 
 def enter(session: Session, job: Job, further: Sequence[NodeShare]) -> None:
@@ -147,32 +146,29 @@ def claim(
     return build_order(session, job, lease, devices=share.devices, node_rank=node_rank, node_count=node_count)
 
 
-def report(
-    session: Session, job_id: str, attempt: int, node_rank: int, lease: str, message: Report
-) -> tuple[Reply, Job]:
-    """Extend a share's lease and say where rank 0 gathers; return the answer and the job."""
+def report(session: Session, job_id: str, attempt: int, node_rank: int, lease: str, message: Report) -> Reply:
+    """Extend a share's lease and say where rank 0 gathers."""
     job, share = _get_leased(session, job_id, attempt, node_rank, lease)
     share.lease_expires_at = utc_now() + timedelta(seconds=LEASE_SECONDS)
     if not _is_alive(job, share):
-        return Reply(want=Want.END, report_in_seconds=REPORT_SECONDS), job
+        return Reply(want=Want.END, report_in_seconds=SHORTEST_SECONDS)
     # While the job is assigned, the port it has is that of an earlier attempt.
     if job.status != JobStatus.RUNNING or job.master_port is None:
-        return Reply(want=Want.CONTINUE, report_in_seconds=REPORT_SECONDS / 4), job
+        return Reply(want=Want.CONTINUE, report_in_seconds=SHORTEST_SECONDS / 4)
     leader = session.get(Node, job.node_id) if job.node_id else None
-    reply = Reply(
+    return Reply(
         want=Want.CONTINUE,
-        report_in_seconds=REPORT_SECONDS,
+        report_in_seconds=SHORTEST_SECONDS,
         master_address=(leader.address or leader.name) if leader else None,
         master_port=job.master_port,
     )
-    return reply, job
 
 
 def finish(
     session: Session, job_id: str, attempt: int, node_rank: int, lease: str, message: FinalReport
 ) -> Reply:
     """Note that nothing of a share runs any more, and why; rank 0 hears of it and ends the attempt."""
-    reply = Reply(want=Want.END, report_in_seconds=REPORT_SECONDS)
+    reply = Reply(want=Want.END, report_in_seconds=SHORTEST_SECONDS)
     job = session.get(Job, job_id, with_for_update=True)
     try:
         job, share = _get_leased(session, job_id, attempt, node_rank, lease)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from backend.database import transaction
 from backend.domain.errors import Invalid, NotAllowed, NotSignedIn, Problem
 from backend.services import users
 from backend.settings import get_settings
 from backend.tables.user import User
+from backend.web.turns import get_line
 
 SESSION_COOKIE = "tuneforge_session"
 CSRF_HEADER = "x-csrf-token"
@@ -23,10 +25,20 @@ CSRF_COOKIE = "tuneforge_csrf"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def open_transaction() -> Iterator[Session]:
-    """One request, one transaction: committed before the answer leaves, rolled back when the route raises."""
-    with transaction() as session:
-        yield session
+async def open_transaction() -> AsyncIterator[Session]:
+    """One request, one transaction: committed before the answer leaves, rolled back when the route raises.
+
+    Opening costs nothing yet, as the first query takes the connection; only the end needs a thread.
+    """
+    async with get_line("people"):
+        work = transaction()
+        session = work.__enter__()
+        try:
+            yield session
+        except BaseException as error:
+            await run_in_threadpool(work.__exit__, type(error), error, error.__traceback__)
+            raise
+        await run_in_threadpool(work.__exit__, None, None, None)
 
 
 # Without scope="function" FastAPI would commit after the answer was sent, and the next request would miss it.
@@ -69,8 +81,12 @@ def find_user(request: Request, session: DatabaseSession) -> User | None:
 Visitor = Annotated[User | None, Depends(find_user, scope="function")]
 
 
-def require_user(user: Visitor, request: Request) -> User:
+async def require_user(user: Visitor, request: Request) -> User:
     """Let in only who is signed in, and asks what the route understands."""
+    return _require(user, request)
+
+
+def _require(user: User | None, request: Request) -> User:
     if user is None:
         raise NotSignedIn("Sign in, or show an API token: Authorization: Bearer <token>.")
     if request.url.path.startswith("/api/"):
@@ -105,13 +121,13 @@ def identify(request: Request) -> str:
     For routes that ask the network, which must not keep a database connection waiting.
     """
     with transaction() as session:
-        return require_user(find_user(request, session), request).id
+        return _require(find_user(request, session), request).id
 
 
 SignedInId = Annotated[str, Depends(identify)]
 
 
-def require_administrator(user: SignedIn) -> User:
+async def require_administrator(user: SignedIn) -> User:
     """Let in only administrators."""
     if user.role != "administrator":
         raise NotAllowed(

@@ -7,6 +7,8 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from backend.domain.pace import LONGEST_SECONDS
+
 
 class Server(uvicorn.Server):
     """Uvicorn waits for open connections before it tells the application to stop; streams would keep it waiting."""
@@ -19,6 +21,8 @@ class Server(uvicorn.Server):
                 port=port,
                 log_level="info",
                 server_header=False,
+                # Supervisors keep their connection from one report to the next.
+                timeout_keep_alive=int(3 * LONGEST_SECONDS),
                 # A client that hangs must not hold the process.
                 timeout_graceful_shutdown=8,
             )

@@ -13,7 +13,7 @@ from backend.database import transaction
 from backend.domain.errors import Conflict, NotFound
 from backend.domain.job import EndReason
 from backend.domain.protocol import FinalReport, LaunchOrder, Reply, Report
-from backend.services import endings, jobs, reports
+from backend.services import endings, jobs, pace, reports
 from backend.tables.job import GpuSample, Job, MetricRow
 from backend.tables.ledger import LedgerEntry
 from backend.tables.user import User
@@ -354,3 +354,24 @@ def test_a_balance_runs_far_below_nothing(owner_id: str) -> None:
     with transaction() as session:
         assert session.get_one(User, owner_id).balance_e4 == -(2**31) - 3000
         assert session.get_one(Job, order.job_id).status == "succeeded"
+
+
+# -- how often ---------------------------------------------------------------------------------------------
+
+
+def test_the_reply_stretches_the_interval_by_how_many_jobs_run(
+    owner_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_node("node-2", build_devices(3, name="node-2"))
+    monkeypatch.setattr(pace, "_counted", (float("-inf"), 0))
+    monkeypatch.setattr("backend.domain.pace.REPORTS_PER_SECOND", 0.5)
+    order = start_job(owner_id)
+    assert _report(order).report_in_seconds == 2.0
+    for _ in range(3):
+        job_id = submit_job(owner_id)
+        assign_jobs()
+        claim_job(job_id, "node-2")
+    # Not counted anew at every report.
+    assert _report(order).report_in_seconds == 2.0
+    monkeypatch.setattr(pace, "COUNT_EVERY_SECONDS", 0.0)
+    assert _report(order).report_in_seconds == 8.0
