@@ -99,10 +99,10 @@ async def heartbeat(message: Heartbeat, known: KnownNode) -> HeartbeatReply:
 
 
 @router.post("/nodes/calibration")
-def calibrate(message: Calibration, known: KnownNode, session: DatabaseSession) -> Taken:
+async def calibrate(message: Calibration, known: KnownNode) -> Taken:
     """Keep what a node measured of its devices."""
     known.require(message.name)
-    nodes.calibrate(session, message)
+    await run_in_transaction("nodes", partial(nodes.calibrate, message=message))
     return Taken()
 
 
