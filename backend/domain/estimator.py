@@ -75,19 +75,17 @@ def estimate_job(
         args, model=model, gpu=gpu, gpu_count=gpu_count, stage=stage, finetuning_type=finetuning_type
     )
     data = combine_datasets(datasets)
-    outcome = (
-        _estimate_train(run, args, data) if kind == "train" else _estimate_evaluate(run, args, data, tuned)
-    )
+    is_train = kind == "train"
+    outcome = _estimate_train(run, args, data) if is_train else _estimate_evaluate(run, args, data, tuned)
     warnings = _list_unknown(run, data)
     widen = _UNKNOWN_SPREAD ** len(warnings)
     modelled = split_seconds(outcome.phases)
     phases = {name: round(value, 1) for name, value in _correct(outcome.phases, correction).items()}
     seconds = _spread_time(sum(phases.values()), correction, widen)
     fits = judge_fit(outcome.memory, gpu.memory_bytes)
-    if fits != "yes" and kind == "train":
-        warnings.append(_warn_about_memory(run, data, fits, outcome.memory.total))
-    elif fits != "yes":
-        warnings.append(_warn_about_generation(args, fits, outcome.memory.total, gpu.memory_bytes))
+    if fits != "yes":
+        warn = _warn_about_memory if is_train else _warn_about_generation
+        warnings.append(warn(run, args, data, fits, outcome.memory.total))
     return {
         "duration_seconds": {name: round(value, 1) for name, value in seconds.items()},
         "breakdown_seconds": {"queue": round(queue_seconds, 1)} | phases,
@@ -102,7 +100,7 @@ def estimate_job(
         "basis": "modelled" if correction is None and probe is None else "calibrated",
         "learnt_from": correction.runs if correction is not None else 0,
         "warnings": warnings,
-        "recommended": _recommend(run, args, data, tier, currency, correction) if kind == "train" else None,
+        "recommended": _recommend(run, args, data, tier, currency, correction) if is_train else None,
     }
 
 
@@ -213,7 +211,9 @@ def _list_unknown(run: RunSettings, data: DatasetFacts) -> list[dict[str, Any]]:
     return warnings
 
 
-def _warn_about_memory(run: RunSettings, data: DatasetFacts, fits: str, used: float) -> dict[str, Any]:
+def _warn_about_memory(
+    run: RunSettings, _args: Mapping[str, Any], data: DatasetFacts, fits: str, used: float
+) -> dict[str, Any]:
     available = run.gpu.memory_bytes
     fix = find_smallest_change(run, data, available)
     need, have = used / 2**30, available / 2**30
@@ -233,8 +233,9 @@ def _warn_about_memory(run: RunSettings, data: DatasetFacts, fits: str, used: fl
 
 
 def _warn_about_generation(
-    args: Mapping[str, Any], fits: str, used: float, available: float
+    run: RunSettings, args: Mapping[str, Any], _data: DatasetFacts, fits: str, used: float
 ) -> dict[str, Any]:
+    available = run.gpu.memory_bytes
     size = args.get("per_device_eval_batch_size")
     smaller = max(1, size // 2) if isinstance(size, int) else 1
     need, have = used / 2**30, available / 2**30
