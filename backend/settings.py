@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     currency: str = Field(default="CNY", pattern=r"^[A-Z]{3}$")
     fence_seconds: int = Field(default=600, ge=30)
     demonstration: Literal["on", "off"] = "on"
+    audit_days: int = Field(default=365, ge=1, le=36500)
     quota_express: int | None = Field(default=None, ge=1)
     quota_flex: int | None = Field(default=None, ge=1)
     quota_spot: int | None = Field(default=None, ge=1)

@@ -18,6 +18,7 @@ from backend.database import transaction
 from backend.domain.job import JobKind
 from backend.domain.protocol import PROTOCOL_VERSION, Device, FinalReport, LaunchOrder, Registration
 from backend.domain.spec import PreparedJob
+from backend.domain.usernames import normalize_username
 from backend.services import dispatch, jobs, nodes, reports, users
 from backend.tables.job import Job
 from backend.tables.user import User
@@ -63,7 +64,7 @@ def hash_password() -> str:
 
 def make_user(username: str, *, role: str = "user") -> str:
     """Make an account and return its id."""
-    shown, key = users.normalize_username(username)
+    shown, key = normalize_username(username)
     with transaction() as session:
         user = User(username=shown, username_key=key, password_hash=hash_password(), role=role)
         session.add(user)

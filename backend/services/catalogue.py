@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from backend import storage
 from backend.domain.errors import NotFound
+from backend.services.pages import Page, PageWish, read_page_by_time
 from backend.tables.base_model import BaseModel
 from backend.tables.dataset import Dataset
 from backend.tables.user import User
@@ -129,9 +130,9 @@ def _visible_models(user: User) -> ColumnElement[bool]:
     return or_(BaseModel.owner_id.is_(None), BaseModel.owner_id == user.id)
 
 
-def list_models(session: Session, user: User) -> Sequence[BaseModel]:
-    """Return the models `user` may use, by name."""
-    return session.scalars(select(BaseModel).where(_visible_models(user)).order_by(BaseModel.name)).all()
+def list_models(session: Session, user: User, page: PageWish) -> Page[BaseModel]:
+    """Return a page of the models `user` may use, the newest first."""
+    return read_page_by_time(session, select(BaseModel).where(_visible_models(user)), BaseModel, page)
 
 
 def get_model(session: Session, user: User, reference: str) -> BaseModel:
@@ -153,9 +154,9 @@ def _visible_datasets(user: User) -> ColumnElement[bool]:
     return or_(Dataset.visibility == "public", Dataset.owner_id == user.id)
 
 
-def list_datasets(session: Session, user: User) -> Sequence[Dataset]:
-    """Return the datasets `user` may use, by name."""
-    return session.scalars(select(Dataset).where(_visible_datasets(user)).order_by(Dataset.name)).all()
+def list_datasets(session: Session, user: User, page: PageWish) -> Page[Dataset]:
+    """Return a page of the datasets `user` may use, the newest first."""
+    return read_page_by_time(session, select(Dataset).where(_visible_datasets(user)), Dataset, page)
 
 
 def get_dataset(session: Session, user: User, reference: str) -> Dataset:

@@ -11,10 +11,13 @@ from sqlalchemy import ColumnElement, func, or_, select, true, tuple_
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from backend import queue, storage
+from backend.domain.audit import Action
 from backend.domain.errors import Conflict, NotFound
 from backend.domain.job import ACTIVE, FINISHED, JobKind, JobStatus
 from backend.domain.spec import PreparedJob
+from backend.services import audit
 from backend.services.moves import StaleJob, move
+from backend.services.pages import Page, PageWish, read_page, read_page_by_time
 from backend.tables.artifact import Artifact
 from backend.tables.base import new_id, utc_now
 from backend.tables.job import GpuSample, Job, JobEvent, MetricRow
@@ -48,6 +51,7 @@ def submit(session: Session, user: User, prepared: PreparedJob) -> Job:
     session.flush()
     session.add(JobEvent(job_id=job.id, old=None, new=JobStatus.QUEUED.value, reason="submitted", attempt=1))
     session.flush()
+    audit.record(session, Action.JOB_SUBMITTED, user, target=(job.id, job.name), kind=job.kind)
     queue.ring_dispatch(session)
     return job
 
@@ -125,11 +129,10 @@ def _filter(query: Any, user: User, wanted: JobFilter) -> Any:
     return query
 
 
-def list_events(session: Session, job: Job) -> Sequence[JobEvent]:
-    """Return the job's moves, oldest first."""
-    return session.scalars(
-        select(JobEvent).where(JobEvent.job_id == job.id).order_by(JobEvent.created_at, JobEvent.id)
-    ).all()
+def list_events(session: Session, job: Job, page: PageWish, *, oldest_first: bool = False) -> Page[JobEvent]:
+    """Return a page of the job's moves, newest first by default."""
+    query = select(JobEvent).where(JobEvent.job_id == job.id)
+    return read_page_by_time(session, query, JobEvent, page, oldest_first=oldest_first)
 
 
 def list_points(session: Session, job_id: str, after_step: int, limit: int = 20_000) -> Sequence[MetricRow]:
@@ -156,9 +159,10 @@ def list_gpu_samples(session: Session, job: Job, most: int = 5000) -> Sequence[G
     return session.scalars(query.order_by(sample.at, sample.device)).all()
 
 
-def list_artifacts(session: Session, job: Job) -> Sequence[Artifact]:
-    """Return the job's files by name."""
-    return session.scalars(select(Artifact).where(Artifact.job_id == job.id).order_by(Artifact.name)).all()
+def list_artifacts(session: Session, job: Job, page: PageWish) -> Page[Artifact]:
+    """Return a page of the job's files, by name."""
+    query = select(Artifact).where(Artifact.job_id == job.id)
+    return read_page(session, query, page, Artifact.name, ascending=True)
 
 
 # -- changing ----------------------------------------------------------------------------------------------
@@ -167,6 +171,7 @@ def list_artifacts(session: Session, job: Job) -> Sequence[Artifact]:
 def rename(session: Session, user: User, job_id: str, name: str) -> Job:
     """Give a job another name."""
     job = get_job(session, user, job_id, lock=True)
+    audit.record(session, Action.JOB_RENAMED, user, target=(job.id, name), before=job.name)
     job.name = name
     return job
 
@@ -180,6 +185,7 @@ def stop(session: Session, user: User, job_id: str) -> Job:
     if job.stop_requested_at is None:
         job.stop_requested_at = now
         session.flush()
+        audit.record(session, Action.JOB_STOPPED, user, target=(job.id, job.name))
     if job.status in (JobStatus.QUEUED, JobStatus.ASSIGNED):
         move(
             session,
@@ -229,6 +235,7 @@ def resume(session: Session, user: User, job_id: str) -> Job:
             "The job was changed at the same moment; look at it again.",
             zh="任务状态刚刚发生了变化，请刷新后再试。",
         ) from error
+    audit.record(session, Action.JOB_RESUMED, user, target=(job.id, job.name))
     queue.ring_dispatch(session)
     return job
 
@@ -245,6 +252,7 @@ def delete(session: Session, user: User, job_id: str) -> None:
         )
     session.delete(job)
     session.flush()
+    audit.record(session, Action.JOB_DELETED, user, target=(job.id, job.name))
     storage.delete_job_folder(job.id)
 
 

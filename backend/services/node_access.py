@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,11 +12,15 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from backend.domain.audit import Action
 from backend.domain.errors import Invalid, NotAllowed, NotFound, NotSignedIn, Problem
+from backend.services import audit
+from backend.services.pages import Page, PageWish, read_page
 from backend.services.users import hash_secret
 from backend.settings import get_settings
 from backend.tables.base import utc_now
 from backend.tables.node import NodeToken
+from backend.tables.user import User
 
 TOKEN_PREFIX = "tfn_"  # noqa: S105 (what tokens begin with, no secret)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -56,7 +59,7 @@ def identify(session: Session, token: str) -> NodeIdentity:
     return NodeIdentity(found.node_name)
 
 
-def issue_token(session: Session, node_name: str) -> tuple[NodeToken, str]:
+def issue_token(session: Session, administrator: User, node_name: str) -> tuple[NodeToken, str]:
     """Make the token of the node `node_name`; an earlier one is good no more. Its text is returned this once."""
     if not _NAME.fullmatch(node_name):
         raise Invalid(
@@ -80,18 +83,20 @@ def issue_token(session: Session, node_name: str) -> tuple[NodeToken, str]:
         .values(node_name=node_name, **values)
         .on_conflict_do_update(index_elements=["node_name"], set_=values)
     )
+    audit.record(session, Action.NODE_TOKEN_ISSUED, administrator, target=(node_name, node_name))
     return session.get_one(NodeToken, node_name, populate_existing=True), text
 
 
-def list_tokens(session: Session) -> Sequence[NodeToken]:
-    """Return the tokens by node."""
-    return session.scalars(select(NodeToken).order_by(NodeToken.node_name)).all()
+def list_tokens(session: Session, page: PageWish) -> Page[NodeToken]:
+    """Return a page of the tokens, by node."""
+    return read_page(session, select(NodeToken), page, NodeToken.node_name, ascending=True)
 
 
-def revoke_token(session: Session, node_name: str) -> None:
+def revoke_token(session: Session, administrator: User, node_name: str) -> None:
     """Shut a node out: it can report nothing any more, and ends what it runs after `fence_seconds`."""
     done = session.execute(
         delete(NodeToken).where(NodeToken.node_name == node_name).returning(NodeToken.node_name)
     )
     if done.first() is None:
         raise NotFound("No token was issued for this node.", zh="没有为该节点签发过令牌。")
+    audit.record(session, Action.NODE_TOKEN_REVOKED, administrator, target=(node_name, node_name))

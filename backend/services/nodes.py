@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,13 +13,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from backend import queue
+from backend.domain.audit import Action
 from backend.domain.errors import NotFound
 from backend.domain.job import ACTIVE, JobStatus
 from backend.domain.protocol import AttemptKey, Calibration, Heartbeat, HeartbeatReply, Probe, Registration
-from backend.services import shares
+from backend.services import audit, shares
+from backend.services.pages import Page, PageWish, read_page
 from backend.tables.base import utc_now
 from backend.tables.job import Job
 from backend.tables.node import Node
+from backend.tables.user import User
 
 HEARTBEAT_SECONDS = 3.0
 LOST_AFTER_SECONDS = 20.0
@@ -92,10 +96,12 @@ def list_nodes(session: Session) -> Sequence[Node]:
     return session.scalars(select(Node).order_by(Node.name)).all()
 
 
-def set_draining(session: Session, node_id: str, draining: bool) -> Node:
+def set_draining(session: Session, administrator: User, node_id: str, draining: bool) -> Node:
     """Let a node take no new jobs, or take them again."""
     node = get_node(session, node_id)
     node.status = "draining" if draining else "online"
+    action = Action.NODE_DRAINED if draining else Action.NODE_RETURNED
+    audit.record(session, action, administrator, target=(node.id, node.name))
     return node
 
 
@@ -177,7 +183,24 @@ def count_online(session: Session) -> int:
     return sum(derive_status(node, now) == "online" for node in list_nodes(session))
 
 
-def list_with_use(session: Session) -> list[tuple[Node, str, set[str]]]:
-    """Return every node with its status and its devices in use."""
+@dataclass(frozen=True)
+class NodeInUse:
+    """A node with its status and its devices in use."""
+
+    node: Node
+    status: str
+    busy: set[str]
+
+
+def get_with_use(session: Session, node_id: str) -> NodeInUse:
+    """Return a node by id or name, with its use."""
+    node = get_node(session, node_id)
+    return NodeInUse(node, derive_status(node, utc_now()), list_busy_devices(session).get(node.id, set()))
+
+
+def list_with_use(session: Session, wanted: PageWish) -> Page[NodeInUse]:
+    """Return a page of the nodes with their use, the newest first."""
     now, busy = utc_now(), list_busy_devices(session)
-    return [(node, derive_status(node, now), busy.get(node.id, set())) for node in list_nodes(session)]
+    page = read_page(session, select(Node), wanted, Node.id)
+    found = [NodeInUse(node, derive_status(node, now), busy.get(node.id, set())) for node in page.rows]
+    return Page(found, page.has_more)

@@ -7,6 +7,8 @@ from datetime import timedelta
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from backend.settings import get_settings
+from backend.tables.audit import AuditEntry
 from backend.tables.base import utc_now
 from backend.tables.idempotency import IdempotencyKey
 from backend.tables.user import FailedLogin
@@ -17,7 +19,7 @@ FAILED_LOGIN_DAYS = 1
 
 
 def prune(session: Session) -> None:
-    """Drop expired sessions, old failed log-ins and old idempotency keys."""
+    """Drop expired sessions, old failed log-ins, old idempotency keys and the trail's old end."""
     now = utc_now()
     session.execute(delete(BrowserSession).where(BrowserSession.expires_at < now))
     session.execute(
@@ -25,4 +27,7 @@ def prune(session: Session) -> None:
     )
     session.execute(
         delete(IdempotencyKey).where(IdempotencyKey.created_at < now - timedelta(days=IDEMPOTENCY_DAYS))
+    )
+    session.execute(
+        delete(AuditEntry).where(AuditEntry.created_at < now - timedelta(days=get_settings().audit_days))
     )

@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 
 from backend import swanlab
 from backend.database import transaction
+from backend.domain.audit import Action
 from backend.domain.errors import NotFound
+from backend.services import audit
 from backend.settings import get_settings
 from backend.swanlab import KeyCheck
 from backend.tables.base import utc_now
@@ -27,7 +29,13 @@ class Credentials:
 
 
 def set_key(
-    user_id: str, api_key: str, host: str | None, web_host: str | None, workspace: str | None
+    user_id: str,
+    api_key: str,
+    host: str | None,
+    web_host: str | None,
+    workspace: str | None,
+    *,
+    address: str | None = None,
 ) -> dict[str, Any]:
     """Check a key and keep it; a rejected one is not kept. The network is asked outside any transaction."""
     host = swanlab.normalize_host(host or swanlab.DEFAULT_HOST, "host")
@@ -43,7 +51,7 @@ def set_key(
         }
     with transaction() as session:
         # Two keys entered at once are written one after the other.
-        session.get_one(User, user_id, with_for_update={"key_share": True})
+        user = session.get_one(User, user_id, with_for_update={"key_share": True})
         access = session.get(SwanlabAccess, user_id) or SwanlabAccess(user_id=user_id)
         access.sealed_key = swanlab.seal_key(_get_secret(), user_id, api_key)
         access.masked_key = swanlab.mask_key(api_key)
@@ -51,6 +59,7 @@ def set_key(
         _note_check(access, check)
         session.add(access)
         session.flush()
+        audit.record(session, Action.SWANLAB_KEY_SET, user, address=address, host=host, status=check.status)
         return describe(access, check)
 
 
@@ -82,6 +91,7 @@ def forget_key(session: Session, user: User) -> None:
     access = session.get(SwanlabAccess, user.id)
     if access is not None:
         session.delete(access)
+        audit.record(session, Action.SWANLAB_KEY_FORGOTTEN, user)
 
 
 def describe(access: SwanlabAccess | None, check: KeyCheck | None = None) -> dict[str, Any]:

@@ -6,9 +6,8 @@ import hashlib
 import re
 import secrets
 import threading
-import unicodedata
-from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -17,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from backend.database import transaction
+from backend.domain.audit import Action
 from backend.domain.errors import (
     Conflict,
     Invalid,
@@ -24,8 +24,10 @@ from backend.domain.errors import (
     NotFound,
     NotSignedIn,
     Problem,
-    TooManyAttempts,
 )
+from backend.domain.usernames import normalize_username
+from backend.services import audit, throttling
+from backend.services.pages import Page, PageWish, read_page
 from backend.settings import get_settings
 from backend.tables.base import new_id, utc_now
 from backend.tables.user import ApiToken, FailedLogin, User
@@ -36,9 +38,6 @@ SESSION_DAYS = 14
 TOKEN_PREFIX = "tf_"  # noqa: S105 (what tokens begin with, no secret)
 MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 256
-THROTTLE_MINUTES = 10
-MAX_FAILURES_PER_ACCOUNT = 5
-MAX_FAILURES_PER_ADDRESS = 30
 MAX_TOKENS = 50
 
 _USERNAME = re.compile(r"[\w][\w.-]{1,30}[\w]")
@@ -50,12 +49,6 @@ _NOBODYS_HASH = _hasher.hash(secrets.token_urlsafe(16))
 
 
 # -- accounts ----------------------------------------------------------------------------------------------
-
-
-def normalize_username(username: str) -> tuple[str, str]:
-    """Return the name as shown and its key; two names with one key are the same name."""
-    shown = unicodedata.normalize("NFKC", username)
-    return shown, shown.casefold()
 
 
 def register(session: Session, username: str, password: str) -> User:
@@ -79,7 +72,9 @@ def register(session: Session, username: str, password: str) -> User:
     problems += _find_password_problems(password, key)
     if problems:
         raise Invalid(problems)
-    return _create(session, shown, key, password, role="user")
+    user = _create(session, shown, key, password, role="user")
+    audit.record(session, Action.USER_REGISTERED, user, target=(user.id, user.username))
+    return user
 
 
 def _create(session: Session, shown: str, key: str, password: str, *, role: str) -> User:
@@ -148,6 +143,7 @@ def reset_password(session: Session, username: str, password: str) -> None:
     if problems:
         raise Invalid(problems)
     user.password_hash = _hasher.hash(password)
+    audit.record(session, Action.USER_PASSWORD_CHANGED, None, target=(user.id, user.username))
     end_sessions(session, user)
 
 
@@ -171,6 +167,9 @@ def change_password(user_id: str, current: str, new: str, address: str, *, keep_
     with transaction() as session:
         user = session.get_one(User, user_id)
         user.password_hash = password_hash
+        audit.record(
+            session, Action.USER_PASSWORD_CHANGED, user, target=(user.id, user.username), address=address
+        )
         end_sessions(session, user, but=keep_session)
 
 
@@ -179,16 +178,21 @@ def set_language(session: Session, user: User, language: str | None) -> None:
     user.language = language
 
 
-def list_users(session: Session) -> Sequence[User]:
-    """Return everybody, oldest first."""
-    return session.scalars(select(User).order_by(User.created_at)).all()
+def list_users(session: Session, page: PageWish) -> Page[User]:
+    """Return a page of everybody, newest first."""
+    return read_page(session, select(User), page, User.id)
 
 
 def change_user(
-    session: Session, user_id: str, *, is_active: bool | None = None, share_weight: float | None = None
+    session: Session,
+    administrator: User,
+    user_id: str,
+    *,
+    is_active: bool | None = None,
+    share_weight: float | None = None,
 ) -> User:
     """Shut a person out (which ends their sessions), let them in again, or change their share of the GPUs."""
-    user = session.get(User, user_id)
+    user = session.get(User, user_id, with_for_update=True)
     if user is None:
         raise NotFound("There is no such user.", zh="没有这个用户。")
     if user.role == "administrator" and is_active is False:
@@ -199,6 +203,10 @@ def change_user(
         user.is_active = is_active
     if is_active is False:
         end_sessions(session, user)
+    asked = {"is_active": is_active, "share_weight": share_weight}
+    changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if changed:
+        audit.record(session, Action.USER_CHANGED, administrator, target=(user.id, user.username), **changed)
     return user
 
 
@@ -214,7 +222,7 @@ def authenticate(username: str, password: str, address: str) -> str:
     _, key = normalize_username(username)
     now = utc_now()
     with transaction() as session:
-        _refuse_if_throttled(session, key, address, now)
+        throttling.refuse_if_throttled(session, key, address, now)
         user = session.scalars(select(User).where(User.username_key == key)).first()
         user_id = user.id if user and user.is_active else None
         password_hash = user.password_hash if user and user.is_active else _NOBODYS_HASH
@@ -222,8 +230,8 @@ def authenticate(username: str, password: str, address: str) -> str:
     right = _verify(password_hash, password[:MAX_PASSWORD_LENGTH])
     with transaction() as session:
         # Again, one after the other: of guesses made at the same moment no more are answered.
-        _take_turns(session, key, address)
-        _refuse_if_throttled(session, key, address, now)
+        throttling.take_turns(session, key, address)
+        throttling.refuse_if_throttled(session, key, address, now)
         if right and user_id is not None:
             session.execute(
                 delete(FailedLogin).where(FailedLogin.username_key == key, FailedLogin.address == address)
@@ -234,34 +242,19 @@ def authenticate(username: str, password: str, address: str) -> str:
                 )
             return user_id
         session.add(FailedLogin(username_key=key[:64], address=address))
+        _record_refusal(session, key, address)
     raise NotSignedIn(
         "The name or the password is not right.", zh="用户名或密码不正确。", code="wrong_credentials"
     )
 
 
-def _take_turns(session: Session, key: str, address: str) -> None:
-    for name in (f"account {key[:64]}", f"address {address}"):
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+def _record_refusal(session: Session, key: str, address: str) -> None:
+    """A name that nobody has is not noted: people type passwords into the wrong field.
 
-
-def _refuse_if_throttled(session: Session, key: str, address: str, now: datetime) -> None:
-    since = now - timedelta(minutes=THROTTLE_MINUTES)
-    for column, value, most in (
-        (FailedLogin.username_key, key[:64], MAX_FAILURES_PER_ACCOUNT),
-        (FailedLogin.address, address, MAX_FAILURES_PER_ADDRESS),
-    ):
-        query = select(func.count(), func.min(FailedLogin.created_at)).where(
-            column == value, FailedLogin.created_at > since
-        )
-        count, oldest = session.execute(query).one()
-        if count >= most:
-            wait = max(1, int((oldest - since) / timedelta(seconds=1)))
-            minutes = wait // 60 + 1
-            raise TooManyAttempts(
-                f"Too many attempts; try again in {minutes} minutes.",
-                wait,
-                zh=f"尝试次数过多，请 {minutes} 分钟后再试。",
-            )
+    Attempts that are throttled leave no entry, so that guessing cannot fill the trail.
+    """
+    user = session.scalars(select(User).where(User.username_key == key)).first()
+    audit.record(session, Action.SESSION_REFUSED, user, address=address)
 
 
 def _verify(password_hash: str, password: str) -> bool:
@@ -292,6 +285,7 @@ def start_session(session: Session, user_id: str) -> str:
         )
     )
     session.flush()
+    audit.record(session, Action.SESSION_STARTED, session.get_one(User, user_id))
     return cookie
 
 
@@ -308,7 +302,10 @@ def find_session(session: Session, cookie: str) -> BrowserSession | None:
 
 def end_session(session: Session, cookie: str) -> None:
     """Sign one browser out."""
-    session.execute(delete(BrowserSession).where(BrowserSession.token_hash == hash_secret(cookie)))
+    ended = delete(BrowserSession).where(BrowserSession.token_hash == hash_secret(cookie))
+    user_id = session.scalar(ended.returning(BrowserSession.user_id))
+    if user_id is not None:
+        audit.record(session, Action.SESSION_ENDED, session.get_one(User, user_id))
 
 
 def end_sessions(session: Session, user: User, *, but: str | None = None) -> None:
@@ -329,7 +326,7 @@ def create_token(
     if expires_at is not None and expires_at <= utc_now():
         raise Invalid([Problem(("expires_at",), "this moment has passed", "这个时间已经过去")])
     # Of two at once the second waits, and sees the first.
-    session.get_one(User, user_id, with_for_update={"key_share": True})
+    user = session.get_one(User, user_id, with_for_update={"key_share": True})
     count = session.scalar(select(func.count()).where(ApiToken.user_id == user_id)) or 0
     if count >= MAX_TOKENS:
         raise Conflict(
@@ -354,22 +351,28 @@ def create_token(
         )
     session.add(token)
     session.flush()
+    audit.record(session, Action.API_TOKEN_CREATED, user, target=(token.id, name))
     return token, text
 
 
-def list_tokens(session: Session, user: User) -> Sequence[ApiToken]:
-    """Return a person's tokens, newest first."""
-    return session.scalars(
-        select(ApiToken).where(ApiToken.user_id == user.id).order_by(ApiToken.id.desc())
-    ).all()
+def get_token(session: Session, user_id: str, token_id: str) -> ApiToken:
+    """Return one of a person's own tokens."""
+    token = session.get(ApiToken, token_id)
+    if token is None or token.user_id != user_id:
+        raise NotFound("There is no such token.", zh="没有这个令牌。")
+    return token
+
+
+def list_tokens(session: Session, user: User, page: PageWish) -> Page[ApiToken]:
+    """Return a page of a person's tokens, newest first."""
+    return read_page(session, select(ApiToken).where(ApiToken.user_id == user.id), page, ApiToken.id)
 
 
 def delete_token(session: Session, user: User, token_id: str) -> None:
     """Delete one of a person's own tokens."""
-    token = session.get(ApiToken, token_id)
-    if token is None or token.user_id != user.id:
-        raise NotFound("There is no such token.", zh="没有这个令牌。")
+    token = get_token(session, user.id, token_id)
     session.delete(token)
+    audit.record(session, Action.API_TOKEN_DELETED, user, target=(token.id, token.name))
 
 
 def find_token_user(session: Session, text: str) -> User | None:

@@ -2,6 +2,7 @@
 
 from backend.tables import (
     artifact,
+    audit,
     base_model,
     dataset,
     estimate_record,
@@ -17,6 +18,7 @@ from backend.tables.base import Base
 __all__ = [
     "Base",
     "artifact",
+    "audit",
     "base_model",
     "dataset",
     "estimate_record",

@@ -14,7 +14,9 @@ class LedgerEntry(Identified, Base):
     __tablename__ = "ledger_entries"
 
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    job_id: Mapped[str | None] = mapped_column(
+        doc="stays when the job is deleted; None where that was before revision 0008"
+    )
     attempt: Mapped[int]
     amount_e4: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from backend.database import transaction
 from backend.domain.errors import Invalid, NotAllowed, NotSignedIn, Problem
-from backend.services import users
+from backend.services import audit, users
 from backend.settings import get_settings
 from backend.tables.user import User
 from backend.web.turns import get_line
@@ -25,7 +25,7 @@ CSRF_COOKIE = "tuneforge_csrf"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-async def open_transaction() -> AsyncIterator[Session]:
+async def open_transaction(request: Request) -> AsyncIterator[Session]:
     """One request, one transaction: committed before the answer leaves, rolled back when the route raises.
 
     Opening costs nothing yet, as the first query takes the connection; only the end needs a thread.
@@ -33,6 +33,7 @@ async def open_transaction() -> AsyncIterator[Session]:
     async with get_line("people"):
         work = transaction()
         session = work.__enter__()
+        session.info[audit.ADDRESS] = get_address(request)
         try:
             yield session
         except BaseException as error:

@@ -58,6 +58,33 @@ export async function call<Answer>(method: Method, path: string, options: Option
   return (await response.json()) as Answer;
 }
 
+/** Every row of a list that is short enough to be shown whole, in as many calls as that takes. */
+export async function callAll<Row>(path: string): Promise<Row[]> {
+  const rows: Row[] = [];
+  let after: string | null = "";
+  while (after !== null) {
+    const query: string = after ? `&after=${encodeURIComponent(after)}` : "";
+    const page: Page<Row> = await call<Page<Row>>("GET", `${path}${path.includes("?") ? "&" : "?"}limit=100${query}`);
+    rows.push(...page.data);
+    after = page.next;
+  }
+  return rows;
+}
+
+/** The first `wanted` rows of a list, and whether there are more. */
+export async function callFirst<Row>(path: string, query: URLSearchParams, wanted: number): Promise<{ rows: Row[]; hasMore: boolean }> {
+  const rows: Row[] = [];
+  let hasMore = true;
+  while (hasMore && rows.length < wanted) {
+    query.set("limit", String(Math.min(100, wanted - rows.length)));
+    const page = await call<Page<Row>>("GET", `${path}?${query}`);
+    rows.push(...page.data);
+    hasMore = page.has_more;
+    if (page.next !== null) query.set("after", page.next);
+  }
+  return { rows, hasMore };
+}
+
 /** Like `call`, for answers that are text (a log, a YAML). */
 export async function callText(method: Method, path: string, options: Options = {}): Promise<string> {
   return (await request(method, path, options)).text();

@@ -13,6 +13,7 @@ from backend import storage
 from backend.database import transaction
 from backend.domain.errors import NotFound
 from backend.services import catalogue
+from backend.services.pages import PageWish
 from backend.tables.base_model import BaseModel
 from backend.tables.dataset import Dataset
 from backend.tables.user import User
@@ -96,7 +97,7 @@ def test_ones_own_dataset_comes_before_a_public_one_and_others_see_neither() -> 
     with transaction() as session:
         users = [session.get_one(User, user_id) for user_id in (ann, bob)]
         assert [catalogue.get_dataset(session, user, "talks").id for user in users] == ["a", "p"]
-        assert [len(catalogue.list_datasets(session, user)) for user in users] == [2, 1]
+        assert [len(catalogue.list_datasets(session, user, PageWish()).rows) for user in users] == [2, 1]
         with pytest.raises(NotFound):
             catalogue.get_dataset(session, users[1], "a")
 

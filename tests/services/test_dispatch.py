@@ -13,6 +13,7 @@ from datetime import timedelta
 import pytest
 import redis
 from sqlalchemy import delete, select, text, update
+from sqlalchemy.orm import Session
 
 from backend import queue
 from backend.database import transaction
@@ -122,27 +123,37 @@ def test_many_dispatchers_at_once_give_every_device_once() -> None:
     assert assigned == 8
 
 
+def _get_chief(session: Session) -> User:
+    return session.scalars(select(User).where(User.role == "administrator")).one()
+
+
+def _drain(session: Session) -> None:
+    nodes.set_draining(session, _get_chief(session), "node-1", True)
+
+
 @pytest.mark.parametrize("away", ["lost", "draining"])
 def test_nodes_that_are_away_get_nothing(away: str) -> None:
+    make_user("chief", role="administrator")
     register_node()
     submit_job(make_user("ann"))
     with transaction() as session:
         if away == "draining":
-            nodes.set_draining(session, "node-1", True)
+            _drain(session)
         else:
             past = utc_now() - timedelta(seconds=nodes.LOST_AFTER_SECONDS + 1)
             session.execute(update(Node).values(seen_at=past))
     assert assign_jobs() == 0
     with transaction() as session:
-        nodes.set_draining(session, "node-1", False)
+        nodes.set_draining(session, _get_chief(session), "node-1", False)
     _beat()
     assert assign_jobs() == 1
 
 
 def test_a_node_that_starts_again_while_draining_goes_on_draining() -> None:
+    make_user("chief", role="administrator")
     register_node()
     with transaction() as session:
-        nodes.set_draining(session, "node-1", True)
+        _drain(session)
     register_node()
     submit_job(make_user("ann"))
     assert assign_jobs() == 0

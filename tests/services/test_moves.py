@@ -9,6 +9,7 @@ from backend.database import transaction
 from backend.domain.job import MOVES, JobStatus
 from backend.services import jobs
 from backend.services.moves import StaleJob, move
+from backend.services.pages import PageWish
 from backend.tables.job import Job, JobEvent
 from tests.factories import make_user, read_job, submit_job
 
@@ -17,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("database")
 
 def _list_events(job_id: str) -> list[tuple[str | None, str, str | None, int]]:
     with transaction() as session:
-        events = jobs.list_events(session, session.get_one(Job, job_id))
-        return [(event.old, event.new, event.reason, event.attempt) for event in events]
+        page = jobs.list_events(session, session.get_one(Job, job_id), PageWish(), oldest_first=True)
+        return [(event.old, event.new, event.reason, event.attempt) for event in page.rows]
 
 
 def test_a_move_writes_one_row_and_one_event() -> None:

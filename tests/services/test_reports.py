@@ -14,6 +14,7 @@ from backend.domain.errors import Conflict, NotFound
 from backend.domain.job import EndReason
 from backend.domain.protocol import FinalReport, LaunchOrder, Reply, Report
 from backend.services import endings, jobs, pace, reports
+from backend.services.pages import PageWish
 from backend.tables.job import GpuSample, Job, MetricRow
 from backend.tables.ledger import LedgerEntry
 from backend.tables.user import User
@@ -256,9 +257,11 @@ def test_a_finish_sent_twice_ends_and_charges_once(owner_id: str) -> None:
     assert job.cost_e4 == charges[0].amount_e4 == 3000
     with transaction() as session:
         assert session.get_one(User, owner_id).balance_e4 == -3000
-        moves = [event.new for event in jobs.list_events(session, job)]
-        assert [file.name for file in jobs.list_artifacts(session, job)] == ["adapter.safetensors"]
-    assert moves == ["queued", "assigned", "running", "succeeded"]
+        moves = [event.new for event in jobs.list_events(session, job, PageWish()).rows]
+        assert [file.name for file in jobs.list_artifacts(session, job, PageWish()).rows] == [
+            "adapter.safetensors"
+        ]
+    assert moves == ["succeeded", "running", "assigned", "queued"]
 
 
 def test_jobs_of_one_owner_that_end_at_once_do_not_wait_for_each_other(owner_id: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from backend.database import transaction
 from backend.domain.errors import Conflict, Invalid, NotAllowed, NotFound, NotSignedIn, TooManyAttempts
-from backend.services import pruning, users
+from backend.services import pruning, throttling, users
 from backend.tables.base import utc_now
 from backend.tables.user import ApiToken, FailedLogin, User
 from backend.tables.user import Session as BrowserSession
@@ -111,17 +111,18 @@ def test_the_administrator_is_made_once_and_keeps_their_password() -> None:
 
 
 def test_an_inactive_person_is_nowhere_let_in() -> None:
-    user_id = make_user("ann")
+    user_id, chief_id = make_user("ann"), make_user("chief", role="administrator")
     with transaction() as session:
+        chief = session.get_one(User, chief_id)
         cookie = users.start_session(session, user_id)
         _, token = users.create_token(session, user_id, "t", None)
-        users.change_user(session, user_id, is_active=False)
+        users.change_user(session, chief, user_id, is_active=False)
         assert users.find_session(session, cookie) is None
         assert users.find_token_user(session, token) is None
     with pytest.raises(NotSignedIn):
         users.authenticate("ann", PASSWORD, HOME)
     with transaction() as session:
-        users.change_user(session, user_id, is_active=True)
+        users.change_user(session, chief, user_id, is_active=True)
         assert users.find_session(session, cookie) is None
     assert users.authenticate("ann", PASSWORD, HOME) == user_id
 
@@ -129,7 +130,7 @@ def test_an_inactive_person_is_nowhere_let_in() -> None:
 def test_an_administrator_is_not_shut_out() -> None:
     user_id = make_user("chief", role="administrator")
     with transaction() as session, pytest.raises(Conflict):
-        users.change_user(session, user_id, is_active=False)
+        users.change_user(session, session.get_one(User, user_id), user_id, is_active=False)
 
 
 def test_who_does_not_exist_is_refused_as_slowly_as_who_does() -> None:
@@ -159,18 +160,18 @@ def test_the_same_words_for_a_wrong_name_and_a_wrong_password() -> None:
 
 def test_an_account_is_throttled_even_for_the_right_password_and_from_elsewhere() -> None:
     make_user("ann")
-    for _ in range(users.MAX_FAILURES_PER_ACCOUNT):
+    for _ in range(throttling.MAX_FAILURES_PER_ACCOUNT):
         _fail("ANN")
     for address in (HOME, ELSEWHERE):
         with pytest.raises(TooManyAttempts) as caught:
             users.authenticate("ann", PASSWORD, address)
-        assert 0 < caught.value.retry_after_seconds <= users.THROTTLE_MINUTES * 60
+        assert 0 < caught.value.retry_after_seconds <= throttling.THROTTLE_MINUTES * 60
 
 
 def test_an_address_is_throttled_over_all_accounts() -> None:
     make_user("ann")
     with transaction() as session:
-        for number in range(users.MAX_FAILURES_PER_ADDRESS):
+        for number in range(throttling.MAX_FAILURES_PER_ADDRESS):
             session.add(FailedLogin(username_key=f"user{number}", address=HOME))
     with pytest.raises(TooManyAttempts):
         users.authenticate("ann", PASSWORD, HOME)
@@ -191,10 +192,10 @@ def test_success_forgives_only_ones_own_slips() -> None:
 
 def test_the_throttle_ends() -> None:
     make_user("ann")
-    for _ in range(users.MAX_FAILURES_PER_ACCOUNT):
+    for _ in range(throttling.MAX_FAILURES_PER_ACCOUNT):
         _fail("ann")
     with transaction() as session:
-        past = utc_now() - timedelta(minutes=users.THROTTLE_MINUTES, seconds=1)
+        past = utc_now() - timedelta(minutes=throttling.THROTTLE_MINUTES, seconds=1)
         session.execute(update(FailedLogin).values(created_at=past))
     assert users.authenticate("ann", PASSWORD, HOME)
 
@@ -211,7 +212,7 @@ def test_many_guesses_at_once_are_throttled_as_one_after_the_other() -> None:
 
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(guess, range(20)))
-    assert answers.count(NotSignedIn) == users.MAX_FAILURES_PER_ACCOUNT
+    assert answers.count(NotSignedIn) == throttling.MAX_FAILURES_PER_ACCOUNT
 
 
 # -- sessions ----------------------------------------------------------------------------------------------
@@ -269,7 +270,7 @@ def test_a_changed_password_signs_every_other_browser_out() -> None:
 
 def test_guessing_ones_present_password_is_throttled_like_a_log_in() -> None:
     user_id = make_user("ann")
-    for _ in range(users.MAX_FAILURES_PER_ACCOUNT):
+    for _ in range(throttling.MAX_FAILURES_PER_ACCOUNT):
         with pytest.raises(Invalid):
             users.change_password(user_id, "wrong password", "a new password", HOME, keep_session=None)
     with pytest.raises(TooManyAttempts):

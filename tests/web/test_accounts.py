@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session as DatabaseSession
 
 from backend.database import transaction
-from backend.services import users
+from backend.services import throttling, users
 from backend.tables.base import utc_now
 from backend.tables.user import ApiToken, User
 from backend.tables.user import Session as BrowserSession
@@ -88,6 +88,45 @@ def test_a_token_is_shown_once_and_deleted_for_good(owner: Person, colleague: Pe
     _check_problem(owner.client.get("/api/v1/me", headers=use), 401, "bad_token")
 
 
+def test_a_token_asked_for_twice_is_made_once_and_its_text_shown_once(owner: Person) -> None:
+    use = {"Idempotency-Key": "wish-1"}
+    made = owner.post("/tokens", json={"name": "ci"}, headers=use).json()
+    again = owner.post("/tokens", json={"name": "ci"}, headers=use)
+    assert again.status_code == 201
+    assert made["token"] not in again.text
+    body = again.json()
+    assert (body["id"], body["prefix"], body["token"]) == (made["id"], made["prefix"], None)
+    assert "cannot be shown again" in body["detail"]
+    assert "无法再次显示" in body["detail_zh"]
+    assert len(owner.get("/tokens").json()["data"]) == 2
+    other = owner.post("/tokens", json={"name": "cd"}, headers=use)
+    _check_problem(other, 409, "idempotency_key_reused")
+    assert owner.request("DELETE", f"/tokens/{made['id']}").status_code == 204
+    _check_problem(owner.post("/tokens", json={"name": "ci"}, headers=use), 404, "not_found")
+
+
+def test_keys_of_two_people_are_two_keys_and_a_password_is_part_of_none(
+    owner: Person, colleague: Person
+) -> None:
+    use = {"Idempotency-Key": "wish-1"}
+    ids = {
+        person.post("/tokens", json={"name": "ci"}, headers=use).json()["id"] for person in (owner, colleague)
+    }
+    assert len(ids) == 2
+    # By name and password it is the same wish: what is hashed and kept holds neither.
+    account = {"username": "owner", "password": PASSWORD}
+    by_name = owner.client.post("/api/v1/tokens", json=account | {"name": "ci"}, headers=use).json()
+    assert by_name["id"] in ids
+    wrong = account | {"name": "ci", "password": "wrong password"}
+    assert owner.client.post("/api/v1/tokens", json=wrong, headers=use).status_code == 401
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201])
+def test_odd_keys_are_refused(owner: Person, key: str) -> None:
+    answer = owner.post("/tokens", json={"name": "ci"}, headers={"Idempotency-Key": key})
+    _check_problem(answer, 422, "invalid")
+
+
 def test_an_expired_token_and_one_of_an_inactive_person_are_refused(owner: Person) -> None:
     with transaction() as session:
         session.execute(update(User).where(User.id == owner.id).values(is_active=False))
@@ -142,11 +181,11 @@ def test_a_name_without_its_password_makes_no_token(owner: Person) -> None:
 def test_the_throttle_says_when_to_come_back(web_client: TestClient) -> None:
     make_user("ann")
     wrong = {"username": "ann", "password": "wrong password", "name": "x"}
-    for _ in range(users.MAX_FAILURES_PER_ACCOUNT):
+    for _ in range(throttling.MAX_FAILURES_PER_ACCOUNT):
         _check_problem(web_client.post("/api/v1/tokens", json=wrong), 401, "wrong_credentials")
     answer = web_client.post("/api/v1/tokens", json=wrong | {"password": PASSWORD})
     _check_problem(answer, 429, "too_many_attempts")
-    assert 0 < int(answer.headers["retry-after"]) <= users.THROTTLE_MINUTES * 60
+    assert 0 < int(answer.headers["retry-after"]) <= throttling.THROTTLE_MINUTES * 60
 
 
 # -- sessions ----------------------------------------------------------------------------------------------
@@ -249,7 +288,9 @@ def test_passwords_and_tokens_are_nowhere_in_an_answer(owner: Person) -> None:
 # -- administrators ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/admin/nodes", "/admin/users", "/admin/jobs"])
+@pytest.mark.parametrize(
+    "path", ["/admin/nodes", "/admin/users", "/admin/jobs", "/admin/usage", "/admin/audit"]
+)
 def test_only_administrators_see_the_administrators_lists(
     owner: Person, administrator: Person, path: str
 ) -> None:

@@ -14,9 +14,10 @@ from sqlalchemy import select, update
 
 from backend import storage
 from backend.database import transaction
-from backend.services import catalogue
-from backend.tables.job import Job
+from backend.services import catalogue, nodes, users
+from backend.tables.job import Job, JobEvent
 from backend.tables.ledger import LedgerEntry
+from backend.tables.user import User
 from tests.factories import (
     Person,
     assign_jobs,
@@ -24,6 +25,7 @@ from tests.factories import (
     finish_job,
     make_dataset,
     make_model,
+    make_user,
     register_node,
     start_job,
     submit_job,
@@ -345,34 +347,83 @@ def test_odd_questions_are_refused(owner: Person, query: str) -> None:
     assert owner.get(f"/jobs?{query}").status_code == 422
 
 
-def test_short_lists_are_given_whole_or_in_pages(
-    platform: None, owner: Person, administrator: Person
+def _read_in_pages(person: Person, path: str, limit: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    after: dict[str, str] = {}
+    while True:
+        page = person.get(path, params={"limit": limit} | after).json()
+        assert len(page["data"]) <= limit
+        rows += page["data"]
+        if not page["has_more"]:
+            assert page["next"] is None
+            return rows
+        after = {"after": page["next"]}
+
+
+def test_every_list_comes_in_pages_of_20_unless_asked_otherwise(
+    tuneforge_home: Path, owner: Person, administrator: Person
 ) -> None:
+    register_node()
     order = start_job(owner.id)
-    finish_job(order, artifacts=[{"name": name, "size_bytes": 1} for name in ("a", "b#1", "c/d")])
+    for number in range(21):
+        make_model(tuneforge_home, f"model-{number}")
+        make_dataset(tuneforge_home, f"talks-{number}", rows=1)
+        make_user(f"user-{number}")
+        assert administrator.request("PUT", f"/admin/node-tokens/node-{number}").status_code == 200
+        register_node(f"node-{number}")
+    with transaction() as session:
+        catalogue.discover(session)
+        for number in range(21):
+            users.create_token(session, owner.id, f"token {number}", None)
+        chief = session.get_one(User, administrator.id)
+        for number in range(22):
+            nodes.set_draining(session, chief, "node-1", number % 2 == 0)
+    finish_job(order, artifacts=[{"name": f"file #{n}", "size_bytes": 1} for n in range(21)])
+    with transaction() as session:
+        moves = [("queued", "assigned"), ("assigned", "queued")] * 10
+        session.add_all(JobEvent(job_id=order.job_id, old=old, new=new, attempt=1) for old, new in moves)
     for person, path, key in [
         (owner, f"/jobs/{order.job_id}/events", "id"),
         (owner, f"/jobs/{order.job_id}/artifacts", "name"),
         (owner, "/arguments", "name"),
+        (owner, "/models", "id"),
+        (owner, "/datasets", "id"),
+        (owner, "/tokens", "id"),
         (administrator, "/admin/users", "id"),
+        (administrator, "/admin/nodes", "id"),
+        (administrator, "/admin/node-tokens", "node"),
+        (administrator, "/admin/audit", "id"),
     ]:
-        whole = person.get(path).json()
-        assert (whole["has_more"], whole["next"]) == (False, None)
-        rows, after = [], None
-        while True:
-            page = person.get(path, params={"limit": 2} | ({"after": after} if after else {})).json()
-            rows += page["data"]
-            assert len(page["data"]) <= 2
-            if not page["has_more"]:
-                break
-            after = page["next"]
-        assert rows == whole["data"]
-        assert len({row[key] for row in rows}) == len(rows) > 1
-        assert person.get(path, params={"after": "nosuch"}).json()["data"] == []
+        first = person.get(path).json()
+        assert (len(first["data"]), first["has_more"], first["next"]) == (20, True, first["data"][-1][key]), (
+            path
+        )
+        rows = _read_in_pages(person, path, 7)
+        assert rows[:20] == first["data"], path
+        assert rows == _read_in_pages(person, path, 100), path
+        assert len({row[key] for row in rows}) == len(rows) > 20, path
         assert person.get(path, params={"limit": 0}).status_code == 422
+        assert person.get(path, params={"limit": 101}).status_code == 422
         assert person.get(path, params={"lmit": 2}).status_code == 422
-    for path in ("/models", "/datasets", "/tokens"):
-        assert len(owner.get(path, params={"limit": 1}).json()["data"]) == 1
+
+
+def test_lists_are_newest_first_and_events_may_be_asked_for_as_they_happened(
+    owner: Person, administrator: Person
+) -> None:
+    register_node()
+    order = start_job(owner.id)
+    finish_job(order)
+    happened = ["queued", "assigned", "running", "succeeded"]
+    path = f"/jobs/{order.job_id}/events"
+    assert [event["new"] for event in owner.get(path).json()["data"]] == happened[::-1]
+    asked = owner.get(path, params={"sort": "created_at"}).json()["data"]
+    assert [event["new"] for event in asked] == happened
+    page = owner.get(path, params={"sort": "created_at", "after": asked[1]["id"]}).json()
+    assert [event["new"] for event in page["data"]] == happened[2:]
+    assert owner.get(path, params={"after": "nosuch"}).json()["data"] == []
+    people = administrator.get("/admin/users").json()["data"]
+    moments = [person["created_at"] for person in people]
+    assert moments == sorted(moments, reverse=True)
 
 
 def test_jobs_are_found_by_kind_status_name_model_and_time(owner: Person) -> None:
@@ -514,7 +565,7 @@ def test_only_a_finished_job_is_deleted_with_all_its_files_and_its_charge_stays(
     assert owner.get(f"/jobs/{order.job_id}").status_code == 404
     assert not storage.get_job_folder(order.job_id).exists()
     with transaction() as session:
-        assert session.scalars(select(LedgerEntry.job_id)).all() == [None]
+        assert session.scalars(select(LedgerEntry.job_id)).all() == [order.job_id]
     assert owner.request("DELETE", f"/jobs/{order.job_id}").status_code == 404
 
 

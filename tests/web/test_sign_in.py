@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from fastapi.testclient import TestClient
 
-from backend.services import users
+from backend.services import throttling
 from backend.web.deps import CSRF_COOKIE, SESSION_COOKIE
 from backend.web.pages.sign_in import choose_next
 from tests.factories import PASSWORD, make_user
@@ -72,7 +72,7 @@ def test_a_hostile_name_comes_back_as_text(web_client: TestClient) -> None:
 
 def test_guessing_is_slowed_and_says_for_how_long(web_client: TestClient) -> None:
     make_user("ann")
-    for _ in range(users.MAX_FAILURES_PER_ACCOUNT):
+    for _ in range(throttling.MAX_FAILURES_PER_ACCOUNT):
         assert send_form(web_client, "/login", username="ann", password="not this one").status_code == 401
     answer = send_form(web_client, "/login", username="ann", password=PASSWORD)
     assert answer.status_code == 429

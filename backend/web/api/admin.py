@@ -22,8 +22,7 @@ router = APIRouter(prefix="/admin", tags=["admin"])
 @router.get("/nodes")
 def list_nodes(user: Administrator, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return all nodes with their devices."""
-    found = [shapes.show_node(node, status, busy) for node, status, busy in nodes.list_with_use(session)]
-    return show_page(found, paging)
+    return show_page(nodes.list_with_use(session, paging), shapes.show_node)
 
 
 class NodeChange(Body):
@@ -40,12 +39,8 @@ def change_node(
     session: DatabaseSession,
 ) -> dict[str, Any]:
     """Drain a node, or return it."""
-    nodes.set_draining(session, node_id, body.status == "draining")
-    return next(
-        shapes.show_node(node, status, busy)
-        for node, status, busy in nodes.list_with_use(session)
-        if node_id in (node.id, node.name)
-    )
+    nodes.set_draining(session, user, node_id, body.status == "draining")
+    return shapes.show_node(nodes.get_with_use(session, node_id))
 
 
 NodeName = Annotated[str, Path(max_length=80)]
@@ -54,21 +49,20 @@ NodeName = Annotated[str, Path(max_length=80)]
 @router.get("/node-tokens")
 def list_node_tokens(user: Administrator, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return for which nodes tokens were issued, without their texts."""
-    found = [_show_node_token(token) for token in node_access.list_tokens(session)]
-    return show_page(found, paging, "node")
+    return show_page(node_access.list_tokens(session, paging), _show_node_token, "node")
 
 
 @router.put("/node-tokens/{node_name}")
 def issue_node_token(node_name: NodeName, user: Administrator, session: DatabaseSession) -> dict[str, Any]:
     """Issue a node's token, or replace it; its text is in this answer and never again."""
-    token, text = node_access.issue_token(session, node_name)
+    token, text = node_access.issue_token(session, user, node_name)
     return _show_node_token(token) | {"token": text}
 
 
 @router.delete("/node-tokens/{node_name}", status_code=204)
 def revoke_node_token(node_name: NodeName, user: Administrator, session: DatabaseSession) -> None:
     """Shut a node out."""
-    node_access.revoke_token(session, node_name)
+    node_access.revoke_token(session, user, node_name)
 
 
 def _show_node_token(token: NodeToken) -> dict[str, Any]:
@@ -83,8 +77,7 @@ def _show_node_token(token: NodeToken) -> dict[str, Any]:
 @router.get("/users")
 def list_users(user: Administrator, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return all users."""
-    found = [_show_user(other) for other in users.list_users(session)]
-    return show_page(found, paging)
+    return show_page(users.list_users(session, paging), _show_user)
 
 
 class UserChange(Body):
@@ -106,9 +99,10 @@ def change_user(
     session: DatabaseSession,
 ) -> dict[str, Any]:
     """Shut a person out, let them in again, or change their share of the GPUs."""
-    return _show_user(
-        users.change_user(session, user_id, is_active=body.is_active, share_weight=body.share_weight)
+    changed = users.change_user(
+        session, user, user_id, is_active=body.is_active, share_weight=body.share_weight
     )
+    return _show_user(changed)
 
 
 def _show_user(user: User) -> dict[str, Any]:

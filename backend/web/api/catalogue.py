@@ -11,7 +11,7 @@ from backend.domain import arguments, pricing
 from backend.domain.gpu_kinds import describe_gpu_kind
 from backend.services import billing, catalogue, nodes, scheduling, submission
 from backend.web.api import shapes
-from backend.web.api.paging import Paging, show_page
+from backend.web.api.paging import Paging, cut_page, show_page
 from backend.web.deps import DatabaseSession, SignedIn
 
 router = APIRouter(tags=["catalogue"])
@@ -22,8 +22,7 @@ Reference = Annotated[str, Path(max_length=200)]
 @router.get("/models")
 def list_models(user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return the models the asker may use."""
-    found = [shapes.show_model(model) for model in catalogue.list_models(session, user)]
-    return show_page(found, paging)
+    return show_page(catalogue.list_models(session, user, paging), shapes.show_model)
 
 
 @router.get("/models/{reference}")
@@ -35,8 +34,7 @@ def get_model(reference: Reference, user: SignedIn, session: DatabaseSession) ->
 @router.get("/datasets")
 def list_datasets(user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return the datasets the asker may use."""
-    found = [shapes.show_dataset(dataset) for dataset in catalogue.list_datasets(session, user)]
-    return show_page(found, paging)
+    return show_page(catalogue.list_datasets(session, user, paging), shapes.show_dataset)
 
 
 @router.get("/datasets/{reference}")
@@ -125,4 +123,4 @@ def get_defaults(
 @router.get("/arguments")
 def list_arguments(user: SignedIn, paging: Paging) -> dict[str, Any]:
     """Return every training argument that may be set, with type, choices, default and help."""
-    return show_page(arguments.list_arguments(), paging, "name")
+    return show_page(cut_page(arguments.list_arguments(), paging, "name"), dict, "name")

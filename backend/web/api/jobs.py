@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
 from backend.domain.comparison import RowChoice
 from backend.domain.spec import Body, JobBody, JobName, Moment
 from backend.services import idempotency, jobs, nodes, results, scheduling, submission
 from backend.services.jobs import JobFilter
+from backend.tables.artifact import Artifact
 from backend.tables.job import Job
 from backend.web.api import shapes
+from backend.web.api.idempotency import Key
 from backend.web.api.paging import Paging, show_page
 from backend.web.deps import DatabaseSession, SignedIn
 
@@ -22,7 +24,6 @@ router = APIRouter(tags=["jobs"])
 JobId = Annotated[str, Path(pattern=r"^[a-z0-9]{8,40}$")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Offset = Annotated[int, Query(ge=0, le=2**53)]
-Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 
 
 def _show(session: DatabaseSession, job: Job) -> dict[str, Any]:
@@ -137,11 +138,17 @@ def get_config(job_id: JobId, user: SignedIn, session: DatabaseSession) -> Respo
 
 
 @router.get("/jobs/{job_id}/events")
-def list_events(job_id: JobId, user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
-    """Return the job's moves."""
+def list_events(
+    job_id: JobId,
+    user: SignedIn,
+    session: DatabaseSession,
+    paging: Paging,
+    sort: Literal["created_at", "-created_at"] = "-created_at",
+) -> dict[str, Any]:
+    """Return the job's moves, newest first."""
     job = jobs.get_job(session, user, job_id)
-    events = [shapes.show_event(event) for event in jobs.list_events(session, job)]
-    return show_page(events, paging)
+    page = jobs.list_events(session, job, paging, oldest_first=sort == "created_at")
+    return show_page(page, shapes.show_event)
 
 
 @router.get("/jobs/{job_id}/logs")
@@ -212,16 +219,16 @@ def list_predictions(
 def list_artifacts(job_id: JobId, user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return the job's files."""
     job = jobs.get_job(session, user, job_id)
-    files = [
-        {
-            "name": file.name,
-            "size_bytes": file.size_bytes,
-            "attempt": file.attempt,
-            "url": f"/api/v1/jobs/{job.id}/artifacts/{quote(file.name)}",
-        }
-        for file in jobs.list_artifacts(session, job)
-    ]
-    return show_page(files, paging, "name")
+    return show_page(jobs.list_artifacts(session, job, paging), _show_artifact, "name")
+
+
+def _show_artifact(file: Artifact) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "size_bytes": file.size_bytes,
+        "attempt": file.attempt,
+        "url": f"/api/v1/jobs/{file.job_id}/artifacts/{quote(file.name)}",
+    }
 
 
 @router.get("/jobs/{job_id}/artifacts/{name:path}")

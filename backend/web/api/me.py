@@ -73,9 +73,11 @@ class SwanlabKey(Body):
 
 
 @router.put("/me/swanlab")
-def set_swanlab_key(body: SwanlabKey, user_id: SignedInId) -> dict[str, Any]:
+def set_swanlab_key(body: SwanlabKey, request: Request, user_id: SignedInId) -> dict[str, Any]:
     """Check a key and keep it, sealed; a rejected one is not kept."""
-    return swanlab_access.set_key(user_id, body.api_key, body.host, body.web_host, body.workspace)
+    return swanlab_access.set_key(
+        user_id, body.api_key, body.host, body.web_host, body.workspace, address=get_address(request)
+    )
 
 
 @router.delete("/me/swanlab", status_code=204)

@@ -1,33 +1,38 @@
-"""Lists that are short enough to be read whole: given whole, or in the pages that the asker wants."""
+"""Lists as the contract shows them: `limit` rows after the one called `after`, 20 when nothing is asked."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query
 
+from backend.services.pages import DEFAULT_LIMIT, Page, PageWish
 
-class _Wanted:
-    """`limit` rows after the one called `after`; without a limit, all that follow."""
-
-    def __init__(
-        self,
-        limit: Annotated[int | None, Query(ge=1, le=100)] = None,
-        after: Annotated[str | None, Query(max_length=500)] = None,
-    ) -> None:
-        self.limit = limit
-        self.after = after
+Row = TypeVar("Row")
 
 
-Paging = Annotated[_Wanted, Depends()]
+def _read_wish(
+    limit: Annotated[int, Query(ge=1, le=100)] = DEFAULT_LIMIT,
+    after: Annotated[str | None, Query(max_length=500)] = None,
+) -> PageWish:
+    return PageWish(limit, after)
 
 
-def show_page(rows: list[dict[str, Any]], wanted: _Wanted, key: str = "id") -> dict[str, Any]:
-    """Return the wanted part of `rows` as the contract shows lists; `key` is what tells the rows apart."""
+Paging = Annotated[PageWish, Depends(_read_wish)]
+
+
+def show_page(page: Page[Row], show: Callable[[Row], dict[str, Any]], key: str = "id") -> dict[str, Any]:
+    """Return a page as JSON; `key` of its last row is where the next one begins."""
+    data = [show(row) for row in page.rows]
+    return {"data": data, "has_more": page.has_more, "next": data[-1][key] if page.has_more else None}
+
+
+def cut_page(rows: Sequence[dict[str, Any]], wanted: PageWish, key: str = "id") -> Page[dict[str, Any]]:
+    """Return the wanted page of rows that are all at hand; `key` tells them apart."""
     start = 0
     if wanted.after is not None:
         found = (place for place, row in enumerate(rows, start=1) if row[key] == wanted.after)
         start = next(found, len(rows))
-    end = len(rows) if wanted.limit is None else start + wanted.limit
-    page, has_more = rows[start:end], end < len(rows)
-    return {"data": page, "has_more": has_more, "next": page[-1][key] if has_more else None}
+    end = start + wanted.limit
+    return Page(rows[start:end], end < len(rows))

@@ -8,11 +8,11 @@ from typing import Any
 from backend.domain.gpu_kinds import describe_gpu_kind
 from backend.domain.pricing import format_money
 from backend.services import billing, results
+from backend.services.nodes import NodeInUse
 from backend.services.scheduling import Prospect
 from backend.tables.base_model import BaseModel
 from backend.tables.dataset import Dataset
 from backend.tables.job import Job, JobEvent, MetricRow
-from backend.tables.node import Node
 
 
 def show_time(moment: datetime | None) -> str | None:
@@ -143,16 +143,17 @@ def show_rows(dataset: Dataset, rows: list[dict[str, Any]]) -> list[dict[str, An
     ]
 
 
-def show_node(node: Node, status: str, busy: set[str]) -> dict[str, Any]:
+def show_node(use: NodeInUse) -> dict[str, Any]:
     """Return a node with its devices and which of them work."""
+    node = use.node
     devices = [
-        device | {"kind_name": describe_gpu_kind(device["kind"]).name, "busy": device["uuid"] in busy}
+        device | {"kind_name": describe_gpu_kind(device["kind"]).name, "busy": device["uuid"] in use.busy}
         for device in node.devices
     ]
     return {
         "id": node.id,
         "name": node.name,
-        "status": status,
+        "status": use.status,
         "devices": devices,
         "versions": node.versions,
         "free_bytes": node.free_bytes,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from backend.domain.errors import Conflict, Invalid, NotAllowed, NotSignedIn, TooManyAttempts
-from backend.services import users
+from backend.services import throttling, users
 from backend.settings import get_settings
 from backend.web.deps import (
     CSRF_COOKIE,
@@ -143,7 +143,7 @@ def _render_form(request: Request, template: str, *, status: int = 200, **values
         "faults": {},
         "is_registration_open": get_settings().registration == "open",
         "min_password_length": users.MIN_PASSWORD_LENGTH,
-        "throttle_minutes": users.THROTTLE_MINUTES,
+        "throttle_minutes": throttling.THROTTLE_MINUTES,
     }
     response = render_page(request, template, status=status, **(known | values))
     set_cookie(response, CSRF_COOKIE, token)

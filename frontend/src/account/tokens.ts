@@ -1,10 +1,10 @@
 // API tokens: made here, shown once, listed and deleted.
-import { type Page, call } from "../api";
+import { call, callAll, newIdempotencyKey } from "../api";
 import { copyText } from "../copy";
 import { element, get, icon } from "../dom";
 import { formatAgo, formatTime } from "../format";
 import { t } from "../language";
-import { ask, notifyError, runWithButton } from "../notices";
+import { ask, notify, notifyError, runWithButton } from "../notices";
 
 interface Token {
   id: string;
@@ -15,7 +15,16 @@ interface Token {
   last_used_at: string | null;
 }
 
+/** `token` is null, and `detail` says why, when an earlier call with the same key made it. */
+interface MadeToken extends Token {
+  token: string | null;
+  detail?: string;
+  detail_zh?: string;
+}
+
 const DAY_MILLISECONDS = 86_400_000;
+
+let wish: { asked: string; key: string; body: { name: string; expires_at: string | null } } | null = null;
 
 export function startTokens(): void {
   const form = get<HTMLFormElement>("#token-form");
@@ -33,15 +42,20 @@ async function create(form: HTMLFormElement): Promise<void> {
   const days = get<HTMLSelectElement>("#token-days").value;
   const expires_at = days ? new Date(Date.now() + Number(days) * DAY_MILLISECONDS).toISOString() : null;
   const name = get<HTMLInputElement>("#token-name").value.trim();
-  const made = await call<Token & { token: string }>("POST", "/tokens", { body: { name, expires_at } });
-  get<HTMLInputElement>("#new-token-text").value = made.token;
-  get("#new-token").hidden = false;
+  // Without an answer it may have been made all the same: pressed again, it is the same wish.
+  const asked = JSON.stringify([name, days]);
+  if (wish?.asked !== asked) wish = { asked, key: newIdempotencyKey(), body: { name, expires_at } };
+  const made = await call<MadeToken>("POST", "/tokens", { body: wish.body, idempotencyKey: wish.key });
+  wish = null;
+  if (made.token === null) notify(t(made.detail_zh ?? "", made.detail ?? ""), "bad");
+  get<HTMLInputElement>("#new-token-text").value = made.token ?? "";
+  get("#new-token").hidden = made.token === null;
   form.reset();
   await list();
 }
 
 async function list(): Promise<void> {
-  const { data } = await call<Page<Token>>("GET", "/tokens");
+  const data = await callAll<Token>("/tokens");
   get("#tokens").replaceChildren(data.length ? buildTable(data) : element("p", { class: "faint" }, t("还没有令牌。", "No tokens yet.")));
 }
 

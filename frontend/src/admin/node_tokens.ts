@@ -1,5 +1,5 @@
 // Tokens by which GPU machines are let in: issued or replaced, shown once as the command to run, and revoked.
-import { type Page, call } from "../api";
+import { call, callAll } from "../api";
 import { copyText } from "../copy";
 import { element, get, icon } from "../dom";
 import { formatAgo } from "../format";
@@ -36,7 +36,7 @@ async function issue(node: string): Promise<void> {
 }
 
 async function list(): Promise<void> {
-  const { data } = await call<Page<NodeToken>>("GET", "/admin/node-tokens");
+  const data = await callAll<NodeToken>("/admin/node-tokens");
   get("#node-tokens").replaceChildren(...(data.length ? [element("ul", { class: "token-list" }, ...data.map(buildRow))] : []));
 }
 

@@ -1,5 +1,5 @@
 // Nodes with their devices; a draining one finishes what it runs and takes nothing new.
-import { type Page, call } from "../api";
+import { call, callAll } from "../api";
 import { element, get, icon, replaceChildrenIfChanged } from "../dom";
 import { formatAgo, formatBytes, formatTime } from "../format";
 import { t } from "../language";
@@ -35,7 +35,8 @@ export function startNodes(isShown: () => boolean): Poll {
   startNodeTokens();
   watch = poll(3, async () => {
     if (!isShown()) return;
-    const { data } = await call<Page<Node>>("GET", "/admin/nodes");
+    const data = await callAll<Node>("/admin/nodes");
+    data.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
     // When a node was heard of changes all the time; it is shown only when that was long ago.
     const key = JSON.stringify(data.map((node) => ({ ...node, seen_at: node.status === "lost" ? formatAgo(node.seen_at) : "" })));
     replaceChildrenIfChanged(get("#nodes"), key, () => (data.length ? data.map(buildNode) : [buildInvitation()]));

@@ -1,5 +1,5 @@
 /** LLaMA-Factory's arguments as the server describes them: how their values are read, written and compared. */
-import { type Page, call } from "../api";
+import { callAll } from "../api";
 import { formatSetting } from "../format";
 import { language, t } from "../language";
 
@@ -32,7 +32,7 @@ let known: Promise<Argument[]> | null = null;
 
 /** Every argument that may be set; asked for once a page. */
 export function listArguments(): Promise<Argument[]> {
-  known ??= call<Page<Argument>>("GET", "/arguments").then((answer) => answer.data);
+  known ??= callAll<Argument>("/arguments");
   known.catch(() => (known = null));
   return known;
 }

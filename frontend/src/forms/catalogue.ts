@@ -1,5 +1,5 @@
 /** Models and datasets to choose from. */
-import { type Page, call } from "../api";
+import { callAll } from "../api";
 import { element } from "../dom";
 import { formatBytes, formatNumber } from "../format";
 import { language, t } from "../language";
@@ -31,11 +31,15 @@ export interface Dataset {
 }
 
 export async function listModels(): Promise<BaseModel[]> {
-  return (await call<Page<BaseModel>>("GET", "/models")).data;
+  return sortByName(await callAll<BaseModel>("/models"));
 }
 
 export async function listDatasets(): Promise<Dataset[]> {
-  return (await call<Page<Dataset>>("GET", "/datasets")).data;
+  return sortByName(await callAll<Dataset>("/datasets"));
+}
+
+function sortByName<Named extends { name: string }>(rows: Named[]): Named[] {
+  return rows.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
 }
 
 function readDescription(description: Description): string {

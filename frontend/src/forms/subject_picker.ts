@@ -1,5 +1,5 @@
 /** What an evaluation is about: the result of a train job, one of its checkpoints, or the untouched model. */
-import { type Page, call } from "../api";
+import { callAll } from "../api";
 import { element, get } from "../dom";
 import { type Job, isFinished } from "../jobs";
 import { t } from "../language";
@@ -77,8 +77,8 @@ export class SubjectPicker {
     this.checkpoints = [];
     if (job) {
       try {
-        const { data } = await call<Page<{ name: string }>>("GET", `/jobs/${job.id}/artifacts`);
-        this.checkpoints = listCheckpoints(data.map((file) => file.name));
+        const files = await callAll<{ name: string }>(`/jobs/${job.id}/artifacts`);
+        this.checkpoints = listCheckpoints(files.map((file) => file.name));
       } catch (error) {
         notifyError(error);
       }

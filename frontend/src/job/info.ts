@@ -1,5 +1,5 @@
 /** The overview of a job: what was asked for, the estimate beside what it took, its files and its moves. */
-import { type Page, call } from "../api";
+import { callAll } from "../api";
 import { element, get, replaceChildrenIfChanged } from "../dom";
 import {
   type Estimate,
@@ -56,11 +56,11 @@ export class JobInfo {
   private async load(job: Job): Promise<void> {
     try {
       const [events, artifacts] = await Promise.all([
-        call<Page<JobEvent>>("GET", `/jobs/${job.id}/events`),
-        call<Page<Artifact>>("GET", `/jobs/${job.id}/artifacts`),
+        callAll<JobEvent>(`/jobs/${job.id}/events?sort=created_at`),
+        callAll<Artifact>(`/jobs/${job.id}/artifacts`),
       ]);
-      drawEvents(events.data);
-      drawArtifacts(job, artifacts.data);
+      drawEvents(events);
+      drawArtifacts(job, artifacts);
     } catch (error) {
       // The next move, or the next connection, tries again.
       this.drawnState = "";

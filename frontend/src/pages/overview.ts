@@ -1,5 +1,5 @@
 // The overview: counts, devices and recent jobs, kept up to date while the page is looked at.
-import { type Money, type Page, call } from "../api";
+import { type Money, type Page, call, callAll } from "../api";
 import { element, get, icon, replaceChildrenIfChanged } from "../dom";
 import { formatAgo, formatBytes, formatMoney } from "../format";
 import { describeProgress, progressBar } from "../job_rows";
@@ -43,7 +43,7 @@ function drawCounts(kind: JobKind, counts: Record<JobStatus, number>): void {
 }
 
 async function countDatasets(): Promise<void> {
-  const { data } = await call<Page<{ id: string }>>("GET", "/datasets");
+  const data = await callAll<{ id: string }>("/datasets");
   get("#dataset-count").textContent = data.length
     ? t(`${data.length} 个数据集可直接使用`, `${data.length} dataset${data.length === 1 ? "" : "s"} ready to use`)
     : t("还没有数据集，请联系管理员添加", "No dataset yet; ask an administrator for one");
