@@ -1,5 +1,5 @@
 /** What an evaluation is about: the result of a train job, one of its checkpoints, or the untouched model. */
-import { callAll } from "../api";
+import { call, callAll } from "../api";
 import { element, get } from "../dom";
 import { type Job, isFinished } from "../jobs";
 import { t } from "../language";
