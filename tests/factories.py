@@ -51,6 +51,16 @@ class Person:
         """GET under `/api/v1`."""
         return self.request("GET", path, **options)
 
+    def list_all(self, path: str) -> list[dict[str, Any]]:
+        """GET every page of a list under `/api/v1`."""
+        rows: list[dict[str, Any]] = []
+        page: dict[str, Any] = {"has_more": True, "next": None}
+        while page["has_more"]:
+            after = {"after": page["next"]} if page["next"] else {}
+            page = self.get(path, params={"limit": 100} | after).json()
+            rows += page["data"]
+        return rows
+
     def post(self, path: str, **options: Any) -> httpx.Response:
         """POST under `/api/v1`."""
         return self.request("POST", path, **options)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from backend.domain.job import MAX_NODES, JobKind
 
@@ -18,9 +19,9 @@ MAX_NAME_LENGTH = 120
 def _require_plain_text(value: str) -> str:
     """Refuse control characters, which databases, shells and terminals each read in their own way."""
     if any(ord(character) < 32 or ord(character) == 127 for character in value):
-        raise ValueError("must not contain control characters")
+        raise PydanticCustomError("control_characters", "must not contain control characters")
     if value != value.strip():
-        raise ValueError("must not begin or end with a space")
+        raise PydanticCustomError("space_at_the_ends", "must not begin or end with a space")
     return value
 
 
@@ -35,14 +36,14 @@ MAX_DEPTH = 16
 def _require_small(value: Any, depth: int = 0) -> Any:
     """Refuse what YAML, databases or JSON's readers could not hold: deep nesting, endless and infinite numbers."""
     if depth > MAX_DEPTH:
-        raise ValueError(f"is nested more than {MAX_DEPTH} deep")
+        raise PydanticCustomError("nested_too_deep", "is nested more than {depth} deep", {"depth": MAX_DEPTH})
     if isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
             _require_small(part, depth + 1)
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError("is a number of more than 64 bits")
+        raise PydanticCustomError("number_too_long", "is a number of more than 64 bits")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("is not a finite number")
+        raise PydanticCustomError("finite_number", "is not a finite number")
     return value
 
 
@@ -54,7 +55,7 @@ def _to_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("lies beyond the calendar") from None
+        raise PydanticCustomError("beyond_the_calendar", "lies beyond the calendar") from None
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]

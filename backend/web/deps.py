@@ -105,7 +105,11 @@ def _refuse_unknown_parameters(request: Request) -> None:
     """A misspelt filter would else be ignored, and answered with everything."""
     known = set(_list_parameters(request.scope["route"].dependant))
     problems = [
-        Problem(("query", name), f"there is no such parameter; there is {', '.join(sorted(known)) or 'none'}")
+        Problem(
+            ("query", name),
+            f"there is no such parameter; there is {', '.join(sorted(known)) or 'none'}",
+            f"没有这个参数；可用：{'、'.join(sorted(known)) or '无'}",
+        )
         for name in request.query_params
         if name not in known
     ]

@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from backend.domain.errors import Invalid, NotSignedIn, Problem, TooManyAttempts, TuneforgeError
+from backend.web.validation_messages import translate
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,13 @@ ErrorPage = Callable[[Request, dict[str, Any]], Response | None]
 
 _TITLES = {404: "Not found", 405: "Method not allowed", 413: "Too large", 415: "Unsupported media type"}
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+
+_CHINESE = {
+    404: "没有这个页面或接口。",
+    405: "此地址不支持该操作。",
+    413: "内容过大。",
+    415: "不支持这种内容类型。",
+}
 
 
 def build_problem(
@@ -82,16 +90,22 @@ def _answer_validation(request: Request, error: Exception) -> Response:
     malformed = any(fault["type"] == "json_invalid" for fault in error.errors())
     if malformed:
         return _answer(
-            request, build_problem(400, "malformed_json", "Malformed JSON", "The body is not valid JSON.")
+            request,
+            build_problem(
+                400,
+                "malformed_json",
+                "Malformed JSON",
+                "The body is not valid JSON.",
+                detail_zh="请求内容不是有效的 JSON。",
+            ),
         )
-    first = problems[0]
-    detail = f"{'.'.join(str(part) for part in first.loc)}: {first.msg}"
-    return _answer(request, build_problem(422, "invalid", Invalid.title, detail, problems))
+    return _answer_refusal(request, Invalid(problems))
 
 
 def _read_validation(fault: Any) -> Problem:
     loc = tuple(part for part in fault["loc"] if part != "body" and not _is_union_label(part))
-    return Problem(loc, str(fault["msg"]).removeprefix("Value error, "))
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return Problem(loc, message, translate(fault["type"], fault.get("ctx")))
 
 
 def _is_union_label(part: object) -> bool:
@@ -103,14 +117,22 @@ def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code
     title = _TITLES.get(status, "The request was refused")
-    body = build_problem(status, _CODES.get(status, f"http_{status}"), title, str(error.detail))
+    code = _CODES.get(status, f"http_{status}")
+    body = build_problem(status, code, title, str(error.detail), detail_zh=_CHINESE.get(status))
     return _answer(request, body, dict(error.headers or {}))
 
 
 def _answer_data_error(request: Request, error: Exception) -> Response:
     logger.info("The database refused a value: %s", type(error).__name__)
     return _answer(
-        request, build_problem(422, "invalid", Invalid.title, "A value cannot be stored as it is.")
+        request,
+        build_problem(
+            422,
+            "invalid",
+            Invalid.title,
+            "A value cannot be stored as it is.",
+            detail_zh="有一个值无法保存，请检查后重试。",
+        ),
     )
 
 

@@ -54,6 +54,13 @@ export function formatMoney(money: Money | null | undefined): string {
   }).format(amount);
 }
 
+/** What of a balance people want to know: what is left of what was paid in, else what was used so far. */
+export function describeBalance(balance: Money): { label: string; amount: Money } {
+  const amount = Number(balance.amount);
+  if (amount > 0) return { label: t("余额", "Balance"), amount: balance };
+  return { label: t("已用", "Used so far"), amount: { currency: balance.currency, amount: balance.amount.replace(/^-/, "") } };
+}
+
 export function formatPercent(fraction: number, digits = 0): string {
   return `${formatNumber(fraction * 100, digits)}%`;
 }

@@ -404,6 +404,6 @@ def test_defaults_and_arguments_are_told(owner: Person, talks: None) -> None:
     assert "lora_rank" not in owner.get("/defaults?finetuning_type=full").json()["args"]
     assert owner.get("/defaults?model=nosuch").status_code == 404
     assert owner.get("/defaults?stage=nosuch").status_code == 422
-    names = {argument["name"] for argument in owner.get("/arguments").json()["data"]}
+    names = {argument["name"] for argument in owner.list_all("/arguments")}
     assert {"learning_rate", "cutoff_len", "lora_rank"} <= names
     assert "output_dir" not in names

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from backend.domain.errors import NotSignedIn
 from backend.domain.spec import Body, Moment, PlainText
@@ -31,7 +32,8 @@ class TokenRequest(Body):
     @model_validator(mode="after")
     def _require_both(self) -> TokenRequest:
         if (self.username is None) != (self.password is None):
-            raise ValueError("send both username and password, or neither when signed in")
+            message = "send both username and password, or neither when signed in"
+            raise PydanticCustomError("half_an_account", message)
         return self
 
 

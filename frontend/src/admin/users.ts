@@ -1,5 +1,5 @@
 // Who has an account, and who may use it.
-import { type Page, call } from "../api";
+import { call, callFirst } from "../api";
 import { element, get, replaceChildrenIfChanged } from "../dom";
 import { formatTime } from "../format";
 import { t } from "../language";
@@ -15,13 +15,21 @@ interface User {
   created_at: string;
 }
 
+const PAGE_SIZE = 50;
+
 let watch: Poll;
 
 export function startUsers(isShown: () => boolean): Poll {
+  let wanted = PAGE_SIZE;
   watch = poll(10, async () => {
     if (!isShown()) return;
-    const { data } = await call<Page<User>>("GET", "/admin/users");
-    replaceChildrenIfChanged(get("#panel-users"), JSON.stringify(data), () => [buildUsers(data)]);
+    const { rows, hasMore } = await callFirst<User>("/admin/users", new URLSearchParams(), wanted);
+    replaceChildrenIfChanged(get("#users"), JSON.stringify(rows), () => [buildUsers(rows)]);
+    get("#more-users").hidden = !hasMore;
+  });
+  get("#more-users").addEventListener("click", () => {
+    wanted += PAGE_SIZE;
+    void watch.now();
   });
   return watch;
 }

@@ -10,12 +10,15 @@ export interface Line {
   colour: string;
   width?: number;
   dashed?: boolean;
+  /** Bars instead of a line. */
+  bars?: boolean;
   showPoints?: boolean;
 }
 
 export interface ChartSetup {
   lines: Line[];
-  x: "step" | "time";
+  /** `day`: seconds at the beginning of days in UTC. */
+  x: "step" | "time" | "day";
   height?: number;
   /** How values read at the axis and in the legend. */
   formatValue?: (value: number) => string;
@@ -25,6 +28,7 @@ export interface ChartSetup {
   steps?: number[];
 }
 
+const DAY_STEPS = [1, 2, 5, 7, 10, 15].map((days) => days * 86_400);
 const FONT = "11px system-ui, sans-serif";
 
 /** Figures that matter: 0.0000493 → "4.93e-5", 2.71828 → "2.718". */
@@ -82,7 +86,7 @@ export class Chart {
       height: this.height,
       padding: [10, 12, 0, 0],
       scales: {
-        x: { time: this.setup.x === "time", range: widenPoint },
+        x: { time: this.setup.x !== "step", range: this.setup.x === "day" ? widenByHalfADay : widenPoint },
         y: this.setup.range
           ? { range: (_, __, most) => [this.setup.range![0], this.setup.range![1] ?? 1.1 * (most ?? 1)] }
           : {},
@@ -94,6 +98,9 @@ export class Chart {
           gap: 6,
           ...(this.setup.x === "time"
             ? { space: 84, values: (_: uPlot, ticks: number[]) => ticks.map(formatClock) }
+            : {}),
+          ...(this.setup.x === "day"
+            ? { space: 56, incrs: DAY_STEPS, values: (_: uPlot, ticks: number[]) => ticks.map(formatDay) }
             : {}),
         },
         {
@@ -107,18 +114,24 @@ export class Chart {
       cursor: { drag: { x: true, y: false }, points: { size: 7 } },
       legend: { live: true },
       series: [
-        this.setup.x === "step"
+        this.buildMoment(),
+        ...this.setup.lines.map((line) => this.buildSeries(line, format)),
+      ],
+      ...(this.setup.x === "day" ? { tzDate: (seconds: number) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC") } : {}),
+    };
+  }
+
+  private buildMoment(): uPlot.Series {
+    const show = this.setup.x === "day" ? formatDay : formatClock;
+    return this.setup.x === "step"
           ? {
               label: t("步", "step"),
               value: (plot, step, _, index) => String(index === null ? (plot.data[0].at(-1) ?? "–") : step),
             }
           : {
-              label: t("时间", "time"),
-              value: (plot, time, _, index) => formatClock(index === null ? (plot.data[0].at(-1) ?? null) : time),
-            },
-        ...this.setup.lines.map((line) => this.buildSeries(line, format)),
-      ],
-    };
+              label: this.setup.x === "day" ? t("日期（UTC）", "day (UTC)") : t("时间", "time"),
+              value: (plot, time, _, index) => show(index === null ? (plot.data[0].at(-1) ?? null) : time),
+            };
   }
 
   private buildSeries(line: Line, format: (value: number) => string): uPlot.Series {
@@ -129,7 +142,8 @@ export class Chart {
       width: line.width ?? 1.75,
       dash: line.dashed ? [6, 4] : undefined,
       spanGaps: true,
-      points: line.showPoints ? { show: true, size: 6, fill: colour } : {},
+      ...(line.bars ? { paths: uPlot.paths.bars!({ size: [0.7, 36], radius: 0.15 }), fill: colour, width: 0 } : {}),
+      points: line.bars ? { show: false } : line.showPoints ? { show: true, size: 6, fill: colour } : {},
       // While nothing is pointed at, the newest value is shown.
       value: (plot, value, place, index) => {
         const shown = index === null ? findNewest(plot.data[place]) : value;
@@ -145,12 +159,22 @@ function widenPoint(_: uPlot, least: number | null, most: number | null): uPlot.
   return least === most ? [least - 30, most + 30] : [least, most];
 }
 
+/** Bars stand in the middle of their day. */
+function widenByHalfADay(_: uPlot, least: number | null, most: number | null): uPlot.Range.MinMax {
+  return least === null || most === null ? [null, null] : [least - 43_200, most + 43_200];
+}
+
 function findNewest(values: uPlot.AlignedData[number] | undefined): number | null {
   return Array.from(values ?? []).findLast((value) => value !== null && value !== undefined) ?? null;
 }
 
 function formatClock(seconds: number | null): string {
   return seconds === null ? "–" : new Date(seconds * 1000).toLocaleTimeString(undefined, { hour12: false });
+}
+
+function formatDay(seconds: number | null): string {
+  const asked: Intl.DateTimeFormatOptions = { month: "numeric", day: "numeric", timeZone: "UTC" };
+  return seconds === null ? "–" : new Date(seconds * 1000).toLocaleDateString(document.documentElement.lang, asked);
 }
 
 function readColour(name: string): string {

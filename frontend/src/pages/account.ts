@@ -5,7 +5,7 @@ import { type Money, type Page, ApiError, call } from "../api";
 import { copyText } from "../copy";
 import { get } from "../dom";
 import { clearFaults, showFaults } from "../faults";
-import { formatMoney, formatTime } from "../format";
+import { describeBalance, formatMoney, formatTime } from "../format";
 import type { Job, JobKind, JobStatus } from "../jobs";
 import { t } from "../language";
 import { notify, notifyError, runWithButton } from "../notices";
@@ -38,7 +38,9 @@ async function start(): Promise<void> {
 function drawProfile(me: Me): void {
   get('[data-me="id"]').textContent = me.id;
   get('[data-me="created_at"]').textContent = formatTime(me.created_at);
-  get('[data-me="balance"]').textContent = formatMoney(me.balance);
+  const balance = describeBalance(me.balance);
+  get('[data-me="balance-label"]').textContent = balance.label;
+  get('[data-me="balance"]').textContent = formatMoney(balance.amount);
   get("#copy-id").addEventListener("click", () => void copyText(me.id));
 }
 

@@ -1,7 +1,7 @@
 // The overview: counts, devices and recent jobs, kept up to date while the page is looked at.
 import { type Money, type Page, call, callAll } from "../api";
 import { element, get, icon, replaceChildrenIfChanged } from "../dom";
-import { formatAgo, formatBytes, formatMoney } from "../format";
+import { describeBalance, formatAgo, formatBytes, formatMoney } from "../format";
 import { describeProgress, progressBar } from "../job_rows";
 import { type Job, type JobKind, type JobStatus, nameKind, statusBadge } from "../jobs";
 import { t } from "../language";
@@ -24,16 +24,19 @@ interface Resources {
 type JobPage = Page<Job> & { counts: Record<JobStatus, number> };
 
 poll(4, async () => {
-  const [recent, train, evaluate, resources] = await Promise.all([
+  const [recent, train, evaluate, resources, me] = await Promise.all([
     call<JobPage>("GET", "/jobs?limit=6"),
     call<JobPage>("GET", "/jobs?kind=train&limit=1"),
     call<JobPage>("GET", "/jobs?kind=evaluate&limit=1"),
     call<Resources>("GET", "/resources"),
+    call<{ balance: Money }>("GET", "/me"),
   ]);
   drawCounts("train", train.counts);
   drawCounts("evaluate", evaluate.counts);
   drawDevices(resources);
   drawJobs(recent.data);
+  const balance = describeBalance(me.balance);
+  get("#balance").textContent = `${balance.label} ${formatMoney(balance.amount)}`;
 });
 void countDatasets();
 
