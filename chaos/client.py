@@ -73,7 +73,9 @@ class Client:
 
     def list_moves(self, job_id: str) -> str:
         """Return a job's moves and their times, for people."""
-        events = self.call("GET", f"/jobs/{job_id}/events", params={"limit": 100}).json()["data"]
+        events = self.call(
+            "GET", f"/jobs/{job_id}/events", params={"limit": 100, "sort": "created_at"}
+        ).json()["data"]
         return ", ".join(f"{event['new']} ({event['reason']}) {event['at'][11:19]}" for event in events)
 
     def list_steps(self, job_id: str) -> set[int]:

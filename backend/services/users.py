@@ -192,7 +192,7 @@ def change_user(
     share_weight: float | None = None,
 ) -> User:
     """Shut a person out (which ends their sessions), let them in again, or change their share of the GPUs."""
-    user = session.get(User, user_id, with_for_update=True)
+    user = session.get(User, user_id, with_for_update={"key_share": True})
     if user is None:
         raise NotFound("There is no such user.", zh="没有这个用户。")
     if user.role == "administrator" and is_active is False:
