@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,15 @@ class Entry:
 
 @dataclass
 class Seat:
-    """A supervisor's hold on an attempt, until it is given up or the process ends."""
+    """A supervisor's hold on an attempt, until it is given up or the process ends.
+
+    `claim_name` is the name under which the attempt is claimed. It stays with the seat: a supervisor that dies right
+    after its claim leaves it to the next, who is then given the same lease instead of being refused.
+    """
 
     path: Path
     descriptor: int
+    claim_name: str
 
     def give_up(self) -> None:
         """The attempt is over: take it off the roster."""
@@ -61,9 +67,12 @@ class Roster:
         except OSError:
             os.close(descriptor)
             return None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(read_own_mark().to_json()).encode(), 0)
-        return Seat(path, descriptor)
+        claim_name = _read_claim_name(path) or secrets.token_hex(16)
+        written = os.pwrite(
+            descriptor, json.dumps(read_own_mark().to_json() | {"claim_name": claim_name}).encode(), 0
+        )
+        os.ftruncate(descriptor, written)
+        return Seat(path, descriptor, claim_name)
 
     def list_entries(self) -> list[Entry]:
         """Return all attempts on the roster."""
@@ -75,6 +84,12 @@ class Roster:
                     mark = parse_mark(read_json(path))
                     entries.append(Entry(key, mark if mark is not None and mark.is_alive else None))
         return entries
+
+
+def _read_claim_name(path: Path) -> str | None:
+    found = read_json(path)
+    name = found.get("claim_name") if isinstance(found, dict) else None
+    return name if isinstance(name, str) and name else None
 
 
 def _parse_key(name: str) -> AttemptKey | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import sys
 import time
 import traceback
@@ -39,7 +37,7 @@ def supervise(settings: WorkerSettings, client: BackendClient, key: AttemptKey) 
     order = read_order(place)
     try:
         if order is None:
-            order = _claim(settings, client, key, signals)
+            order = _claim(settings, client, key, signals, seat.claim_name)
         if order is None:
             seat.give_up()
             return
@@ -51,7 +49,7 @@ def supervise(settings: WorkerSettings, client: BackendClient, key: AttemptKey) 
 
 
 def _claim(
-    settings: WorkerSettings, client: BackendClient, key: AttemptKey, signals: StopSignal
+    settings: WorkerSettings, client: BackendClient, key: AttemptKey, signals: StopSignal, name: str
 ) -> LaunchOrder | None:
     """Return the order, or None when the attempt is not ours or the backend is away (the node asks again).
 
@@ -59,7 +57,6 @@ def _claim(
     """
     if signals.at is not None:
         return None
-    name = f"pid {os.getpid()}, {secrets.token_hex(16)}"
     end = time.monotonic() + _CLAIM_SECONDS
     try:
         return retry_while_away(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -154,6 +155,20 @@ def test_a_supervisor_that_fails_again_and_again_gives_its_attempt_up(
     job = run_until(job_id, lambda job: job.status != JobStatus.RUNNING, 20, assigning=False)
     assert (job.status, job.faults) == ("queued", 1), describe_job(job_id)
     assert list_job_processes() == []
+
+
+def test_a_supervisor_killed_right_after_its_claim_is_replaced(
+    supervise: Supervise, submit_fake: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody but it knew the lease: the next is given the same, instead of the job waiting for its lease to be lost."""
+    job_id = submit_fake(steps=5)
+    monkeypatch.setattr("worker.supervise._write_order", lambda _place, _order: os._exit(9))
+    supervise(job_id).join(20)
+    monkeypatch.undo()
+    assert read_job(job_id).status == JobStatus.RUNNING
+    supervise(job_id)
+    job = run_until(job_id, lambda job: job.status == JobStatus.SUCCEEDED, assigning=False)
+    assert job.attempt == 1
 
 
 def test_the_lease_is_nobody_elses_to_read_and_the_node_token_is_not_in_reach_of_a_run(
