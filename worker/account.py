@@ -31,6 +31,7 @@ class RunAccount:
         self._metrics = MetricsTail(place.folder)
         self._log = LogTail(place.log)
         self._devices_read_at = 0.0
+        self._told_earlier_points = order.resume_from_attempt is None
         self.phases = PhaseClock(place.private / "phases.json")
 
     @property
@@ -58,7 +59,21 @@ class RunAccount:
         if self._metrics.events and has_begun and self._metrics.step != self._metrics.total_steps:
             self.phases.enter(Phase.TRAINING)
         # The notes are one for all nodes, and rank 0 tells of them.
-        return [] if self._order.node_rank else points
+        return [] if self._order.node_rank else self._list_earlier_points() + points
+
+    def _list_earlier_points(self) -> list[MetricPoint]:
+        """Return, once, the points up to our first step that earlier attempts made but could not report.
+
+        A cut-off node trains and saves until its fence: going on from what it saved would leave a hole in the curve.
+        """
+        first = self._metrics.first_step
+        if self._told_earlier_points or first is None:
+            return []
+        self._told_earlier_points = True
+        points: list[MetricPoint] = []
+        for attempt in range(1, self._order.attempt):
+            points += MetricsTail(self._place.attempts / str(attempt)).poll(datetime.now(UTC))
+        return [point for point in points if self._order.last_known_step < point.step <= first]
 
     def build_facts(self) -> dict[str, Any]:
         """Return the fields that every report has."""

@@ -188,6 +188,7 @@ class LaunchOrder(Message):
     resume_from_attempt: int | None = Field(
         default=None, description="the newest earlier attempt whose folder may hold checkpoints"
     )
+    last_known_step: int = Field(default=-1, description="the last step of which the job's curve has a point")
     log_limit_bytes: int
     total_steps: int | None = None
 

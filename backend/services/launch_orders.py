@@ -7,13 +7,14 @@ import hmac
 import secrets
 from collections.abc import Sequence
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from backend.domain.job import JobKind
 from backend.domain.protocol import LEASE_SECONDS, DatasetLink, LaunchOrder, TrackingPlan
 from backend.services import swanlab_access
 from backend.settings import get_settings
-from backend.tables.job import Job
+from backend.tables.job import Job, MetricRow
 from backend.tables.user import User
 
 LOG_LIMIT_BYTES = 256 << 20
@@ -64,9 +65,16 @@ def build_order(
         node_count=node_count,
         tracking=_plan_tracking(session, job),
         resume_from_attempt=job.attempt - 1 if job.attempt > 1 else None,
+        last_known_step=_find_last_step(session, job),
         log_limit_bytes=LOG_LIMIT_BYTES,
         total_steps=job.total_steps,
     )
+
+
+def _find_last_step(session: Session, job: Job) -> int:
+    """Return the last step of which the job's curve has a point, -1 without any."""
+    last = session.scalar(select(func.max(MetricRow.step)).where(MetricRow.job_id == job.id))
+    return -1 if last is None else last
 
 
 def _plan_tracking(session: Session, job: Job) -> TrackingPlan:

@@ -15,15 +15,20 @@ import psutil
 import pytest
 
 from backend import storage
-from backend.domain.job import JobStatus
+from backend.database import transaction
+from backend.domain.job import EndReason, JobStatus
 from backend.domain.protocol import AttemptKey, LaunchOrder
+from backend.services import endings
 from backend.settings import get_settings
+from backend.tables.job import Job
 from tests.factories import assign_jobs, build_devices, read_job, register_node
 from tests.worker.conftest import (
     FAKE_TRAINER,
     Door,
     ask_to_stop,
+    count_steps,
     describe_job,
+    list_curve,
     list_job_processes,
     run_until,
     wait_until,
@@ -113,6 +118,29 @@ def test_a_cut_off_run_ends_by_itself(
     time.sleep(2)
     assert len(list_job_processes()) == 1, "ended long before the fence"
     wait_until(lambda: not list_job_processes(), 15, "the fenced run's end")
+
+
+def test_the_curve_has_no_hole_where_a_cut_off_run_went_on(
+    supervise: Supervise, submit_fake: Submit, door: Door, tmp_path: Path
+) -> None:
+    """What it made after its last report was saved, so the next attempt does not make it again, but tells of it."""
+    ledger = tmp_path / "ledger"
+    job_id = submit_fake(steps=120, ledger=str(ledger), save_steps=10)
+    supervise(job_id, fence_seconds=4.0)
+    run_until(job_id, lambda job: job.step >= 2)
+    door.kill()
+    wait_until(lambda: not list_job_processes(), 30, "the fenced run's end")
+    known, made = read_job(job_id).step, max(count_steps(ledger))
+    assert known + 20 < made, "too little was made while nobody could be told"
+    door.start()
+    with transaction() as session:
+        endings.end_attempt(session, session.get_one(Job, job_id), EndReason.NODE_LOST)
+    supervise(job_id)
+    job = run_until(job_id, lambda job: job.status == JobStatus.SUCCEEDED)
+    assert (job.attempt, list_curve(job_id)) == (2, list(range(1, 121)))
+    assert sum(count_steps(ledger).values()) < 120 + 20, (
+        "it did not go on from what the cut-off run had saved"
+    )
 
 
 def test_a_run_ends_when_the_home_shows_a_later_attempt(
