@@ -121,17 +121,20 @@ def has_checkpoint(job_id: str) -> bool:
 # -- logs --------------------------------------------------------------------------------------------------
 
 
-def measure_log(job_id: str) -> int:
-    """Return the size in bytes of a job's log over all attempts."""
-    return sum(size for _, size in _list_logs(job_id))
+def measure_log(job_id: str, node_rank: int = 0) -> int:
+    """Return the size in bytes of a job's log over all attempts, as it was written on one of its nodes."""
+    return sum(size for _, size in _list_logs(job_id, node_rank))
 
 
-def _list_logs(job_id: str) -> list[tuple[Path, int]]:
-    paths = (get_attempt_folder(job_id, attempt) / "job.log" for attempt in _list_attempts(job_id))
+def _list_logs(job_id: str, node_rank: int) -> list[tuple[Path, int]]:
+    name = f"nodes/{node_rank}/job.log" if node_rank else "job.log"
+    paths = (get_attempt_folder(job_id, attempt) / name for attempt in _list_attempts(job_id))
     return [(path, path.stat().st_size) for path in paths if path.is_file() and not path.is_symlink()]
 
 
-def read_log(job_id: str, offset: int, limit: int, *, whole_characters: bool = True) -> bytes:
+def read_log(
+    job_id: str, offset: int, limit: int, *, node_rank: int = 0, whole_characters: bool = True
+) -> bytes:
     """Return up to `limit` bytes of the job's log from byte `offset`, running on across attempts.
 
     The cut falls between UTF-8 characters: the part of one at the end of what is written so far is left for
@@ -139,7 +142,7 @@ def read_log(job_id: str, offset: int, limit: int, *, whole_characters: bool = T
     """
     pieces: list[bytes] = []
     wanted, start = max(limit, 4), offset
-    for path, size in _list_logs(job_id):
+    for path, size in _list_logs(job_id, node_rank):
         if start >= size:
             start -= size
             continue

@@ -129,7 +129,7 @@ def _describe_user_argument(
         choices = facts[note["choices_from"]]
     described = {
         "name": name,
-        "type": "str" if kind == "list" and "choices" in note else kind,
+        "type": "str" if kind in ("list", "dict") and "choices" in note else kind,
         "nullable": nullable,
         "default": _read_default(field),
         "group": group["id"],
@@ -148,6 +148,7 @@ def _describe_user_argument(
         "methods": note.get("methods", group.get("methods")),
         "form": note.get("form"),
         "gpu": note.get("gpu"),
+        "several_gpus": note.get("several_gpus"),
         "package": note.get("package"),
     }
     return described | {key: value for key, value in optional.items() if value is not None}

@@ -13,6 +13,7 @@ from typing import Any
 
 STATE_FILE = "trainer_state.json"
 _FOLDER = re.compile(r"^checkpoint-([0-9]{1,9})$")
+_FSDP_WEIGHTS = "pytorch_model_fsdp.bin"
 _INDEX_FILES = ("model.safetensors.index.json", "adapter_model.safetensors.index.json")
 _MAX_HEADER_BYTES = 100 << 20
 
@@ -93,12 +94,20 @@ def _has_weights(folder: Path) -> bool:
         if isinstance(index, dict):
             shards = set(index.get("weight_map", {}).values())
             return bool(shards) and all((folder / str(shard)).is_file() for shard in shards)
-    single = ("adapter_model.safetensors", "model.safetensors", "pytorch_model.bin", "adapter_model.bin")
+    single = (
+        "adapter_model.safetensors",
+        "model.safetensors",
+        "pytorch_model.bin",
+        "adapter_model.bin",
+        _FSDP_WEIGHTS,
+    )
     return any((folder / name).is_file() for name in single) or _is_sharded_by_rank(folder)
 
 
 def _has_optimizer(folder: Path) -> bool:
-    return (folder / "optimizer.pt").is_file() or _is_sharded_by_rank(folder)
+    # Gathered from all GPUs, FSDP's is called otherwise.
+    single = ("optimizer.pt", "optimizer.bin")
+    return any((folder / name).is_file() for name in single) or _is_sharded_by_rank(folder)
 
 
 def _is_sharded_by_rank(folder: Path) -> bool:

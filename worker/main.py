@@ -35,7 +35,7 @@ from worker.settings import SettingsError, WorkerSettings, read_settings
 from worker.starter import Starter
 
 STOP_SECONDS = 115.0
-_PACKAGES = ("tuneforge", "llamafactory", "transformers", "torch", "peft", "swanlab")
+_PACKAGES = ("tuneforge", "llamafactory", "transformers", "torch", "peft", "swanlab", "deepspeed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 jobs/<id>/attempts/<n>/
   train.yaml              the configuration, byte for byte as the user was shown it
+  ds_*.json, fsdp_*.json  what it reads of DeepSpeed or FSDP
   model, adapter          links
   data/                   links to (or copies of) the datasets, dataset_info.json for this job only
   output/                 LLaMA-Factory's output_dir; for a resume with the checkpoint to go on from
@@ -110,6 +111,8 @@ def lay_out(workspace: Workspace, order: LaunchOrder) -> int | None:
     if order.adapter_path is not None:
         _link(workspace.home, order.adapter_path, folder / "adapter")
     lay_out_datasets(workspace.home, folder / "data", order.datasets)
+    for name, content in order.config_files.items():
+        (folder / name).write_text(content, encoding="utf-8")
     (folder / "train.yaml").write_bytes(order.config_yaml.encode("utf-8"))
     return _bring_checkpoint(workspace, order.resume_from_attempt)
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from backend.domain.arguments import list_arguments
+from backend.domain.sharding import FSDP_FILE
 
 SWANLAB_PROJECT = "tuneforge"
 DDP_TIMEOUT_SECONDS = 180_000_000
@@ -46,6 +47,8 @@ def build_train_config(
         "dataset": ",".join(datasets),
         "overwrite_output_dir": False,
     }
+    if args.get("fsdp"):
+        platform["fsdp_config"] = FSDP_FILE
     return dict(args) | platform | _build_tracking(tracking_mode, run_name)
 
 
@@ -113,6 +116,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("dataset", ("dataset", "eval_dataset", "dataset_dir", "media_dir", "template"), ("basic",)),
     ("output", ("output_dir", "overwrite_output_dir"), ("saving",)),
     ("train", ("use_cpu", "ddp_timeout"), ("training", "optimizer", "advanced")),
+    ("distributed", ("deepspeed", "fsdp", "fsdp_config"), ()),
     ("generate", (), ("generation",)),
     (
         "tracking",

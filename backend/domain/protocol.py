@@ -177,6 +177,9 @@ class LaunchOrder(Message):
     lease_seconds: float
     fence_seconds: float
     config_yaml: str
+    config_files: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+\.json$")], str] = Field(
+        default_factory=dict, description="what the configuration reads beside it, by name"
+    )
     model_path: str
     adapter_path: str | None = None
     datasets: list[DatasetLink]

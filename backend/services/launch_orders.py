@@ -56,6 +56,7 @@ def build_order(
         lease_seconds=LEASE_SECONDS,
         fence_seconds=get_settings().fence_seconds,
         config_yaml=job.config_yaml,
+        config_files=job.launch.get("config_files", {}),
         model_path=job.launch["model_path"],
         adapter_path=job.launch["adapter_path"],
         datasets=[DatasetLink.model_validate(link) for link in job.launch["datasets"]],

@@ -166,6 +166,15 @@ def list_sizes(session: Session) -> dict[str, list[int]]:
     return {kind: sorted(counts, reverse=True) for kind, counts in sizes.items()}
 
 
+def list_lacking(session: Session, gpu_kind: str, package: str) -> list[str]:
+    """Return the names of the nodes that have GPUs of the kind and have not reported the package; lost ones too."""
+    return [
+        node.name
+        for node in list_nodes(session)
+        if package not in node.versions and any(device["kind"] == gpu_kind for device in node.devices)
+    ]
+
+
 def find_name(session: Session, node_id: str | None) -> str | None:
     """Return a node's name."""
     node = session.get(Node, node_id) if node_id else None

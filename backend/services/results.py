@@ -28,20 +28,21 @@ from backend.tables.user import User
 MAX_COMPARED = 8
 
 
-def read_log(job: Job, offset: int, limit: int) -> tuple[bytes, int, bool]:
-    """Return bytes of the log from `offset`, the next offset, and whether nothing can follow."""
-    data = storage.read_log(job.id, offset, limit)
+def read_log(job: Job, offset: int, limit: int, node_rank: int = 0) -> tuple[bytes, int, bool]:
+    """Return bytes of one node's log from `offset`, the next offset, and whether nothing can follow."""
+    data = storage.read_log(job.id, offset, limit, node_rank=node_rank)
     finished = JobStatus(job.status) in FINISHED
-    if finished and not data and offset < storage.measure_log(job.id):
+    size = storage.measure_log(job.id, node_rank)
+    if finished and not data and offset < size:
         # The log of a finished job may end in half a character; it is given as it is.
-        data = storage.read_log(job.id, offset, limit, whole_characters=False)
+        data = storage.read_log(job.id, offset, limit, node_rank=node_rank, whole_characters=False)
     following = offset + len(data)
-    return data, following, finished and following >= storage.measure_log(job.id)
+    return data, following, finished and following >= size
 
 
-def measure_log(job: Job) -> int:
-    """Return the bytes of the job's log as it is now, over all attempts."""
-    return storage.measure_log(job.id)
+def measure_log(job: Job, node_rank: int = 0) -> int:
+    """Return the bytes of one node's log as it is now, over all attempts."""
+    return storage.measure_log(job.id, node_rank)
 
 
 @dataclass(frozen=True)

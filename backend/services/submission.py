@@ -18,6 +18,7 @@ from backend.domain.estimator import DatasetFacts, estimate_job
 from backend.domain.job import FINISHED, JobKind, JobStatus
 from backend.domain.model_facts import parse_model_facts
 from backend.domain.scheduling.cluster import split_gang
+from backend.domain.sharding import build_sharding_files
 from backend.domain.spec import EvaluateBody, PreparedJob, TrainBody, build_job_name, parse_adapter
 from backend.services import catalogue, estimate_history, jobs, nodes, scheduling, swanlab_access
 from backend.settings import get_settings
@@ -64,6 +65,8 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
         dataset_count=len(body.datasets),
     )
     problems += argument_problems
+    if args.get("deepspeed"):
+        problems.extend(_find_deepspeed_problem(session, gpu_kind))
     if problems or weights is None:
         raise Invalid(problems)
     defaults = build_defaults(kind=kind.value, stage=stage, finetuning_type=finetuning_type, device=device)
@@ -93,6 +96,7 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
         "adapter_path": weights.adapter_path,
         "datasets": [_link(dataset) for dataset in datasets],
         "tracking": tracking,
+        "config_files": build_sharding_files(complete),
     }
     yaml = llamafactory.dump_yaml(config)
     return PreparedJob(name, kind, spec, yaml, launch, estimate, gpu_kind, gpu_count, body.tier, max_nodes)
@@ -306,6 +310,19 @@ def _find_room_problem(
         f"没有节点同时有 {count} 张“{kind}”，最多 {sizes[0]} 张"
         + (f"，也没有 {gang.nodes} 个节点各有 {gang.per_node} 张" if most > 1 else ""),
     )
+
+
+def _find_deepspeed_problem(session: Session, gpu_kind: str) -> Iterator[Problem]:
+    """Yield which node lacks DeepSpeed, as a job may come to any that has its GPUs."""
+    lacking = nodes.list_lacking(session, gpu_kind, "deepspeed")
+    if lacking:
+        yield Problem(
+            ("args", "deepspeed"),
+            f"DeepSpeed is not installed on node {lacking[0]}; choose FSDP, or ask an administrator to install it "
+            "there: uv sync --extra worker --extra deepspeed, then restart the node",
+            f"节点 {lacking[0]} 未安装 DeepSpeed；请选择 FSDP，或请管理员在该节点执行 "
+            "uv sync --extra worker --extra deepspeed 后重启节点",
+        )
 
 
 def choose_gpu_kind(session: Session) -> str:

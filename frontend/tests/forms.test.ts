@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { type Estimate, addEstimates } from "../src/estimate";
 import { ArgumentValues } from "../src/forms/argument_values";
 import { type Argument, formatArgument, isSameValue, parseArgument, writeArgument } from "../src/forms/arguments";
+import { splitGang } from "../src/forms/gang";
 import { listCheckpoints } from "../src/forms/subject_picker";
 
 function argument(values: Partial<Argument>): Argument {
@@ -121,4 +122,13 @@ test("two jobs take both their times and costs, and the memory of the larger", (
     [both.steps, both.tokens, both.fits, both.memory_bytes.expected, both.warnings.length],
     [20, null, "tight", 90, 1],
   );
+});
+
+test("a job lies on as few machines as can be, in equal shares", () => {
+  assert.deepEqual(splitGang(8, [8, 8, 4]), { nodes: 1, perNode: 8 });
+  assert.deepEqual(splitGang(12, [8, 8, 4]), { nodes: 2, perNode: 6 });
+  assert.deepEqual(splitGang(16, [8, 8, 4]), { nodes: 2, perNode: 8 });
+  assert.equal(splitGang(24, [8, 8, 4]), null);
+  assert.equal(splitGang(7, [4, 4]), null);
+  assert.equal(splitGang(1, []), null);
 });

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from backend.domain.protocol import AttemptKey, DatasetLink, LaunchOrder, TrackingPlan
 from tests.worker.fake_trainer import build_safetensors, save_checkpoint
@@ -80,6 +81,15 @@ def test_one_dataset_is_linked_to_and_the_yaml_is_byte_for_byte(home: Path) -> N
     assert (place.folder / "model").resolve() == home / "models" / "tiny"
     assert list(place.output.iterdir()) == []
     assert not (place.folder / "adapter").exists()
+
+
+def test_what_the_yaml_reads_lies_beside_it(home: Path) -> None:
+    place = get_place(home)
+    lay_out(place, build_order(config_files={"ds_z2_config.json": '{"zero_optimization": {"stage": 2}}'}))
+    assert json.loads((place.folder / "ds_z2_config.json").read_text()) == {"zero_optimization": {"stage": 2}}
+    for hostile in ("../evil.json", "/etc/evil.json", "train.yaml", ""):
+        with pytest.raises(ValidationError):
+            build_order(config_files={hostile: "{}"})
 
 
 @pytest.mark.parametrize("file_name", ["data.json", "data.jsonl"])

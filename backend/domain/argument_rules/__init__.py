@@ -18,6 +18,7 @@ from backend.domain.argument_rules.method import (
     check_quantization,
 )
 from backend.domain.argument_rules.optimizer import check_optimizer, check_schedule
+from backend.domain.argument_rules.sharding import check_sharding
 from backend.domain.argument_rules.validation import check_best_model, check_validation
 
 __all__ = ["Conflict", "Job", "find_conflicts"]
@@ -38,3 +39,4 @@ def find_conflicts(job: Job) -> Iterator[Conflict]:
         yield from check_loss(job)
         yield from check_validation(job)
         yield from check_best_model(job)
+        yield from check_sharding(job)

@@ -18,7 +18,8 @@ class RunSettings:
     """One run on one kind of device.
 
     `compute_bytes` is the width of a number in the forward pass, `trained_bytes` of a trained weight and its
-    gradient. `frozen_vision` says that the vision tower is not trained. `zero_stage` is DeepSpeed's (0 without).
+    gradient. `frozen_vision` says that the vision tower is not trained. `zero_stage` is DeepSpeed's (0 without),
+    or that to which FSDP's way of splitting corresponds.
     `counts_tokens` is `include_num_input_tokens_seen`.
     """
 
@@ -95,7 +96,7 @@ def parse_run_settings(
     half = half and (
         args.get("bf16") is not False or args.get("fp16") is True or args.get("pure_bf16") is True
     )
-    stage_of_zero, offload = _read_deepspeed(args.get("deepspeed"))
+    stage_of_zero, offload = _read_sharding(args)
     loss = str(args.get("pref_loss", "sigmoid"))
     bits = _read_signed(args, "quantization_bit", 0)
     return RunSettings(
@@ -152,6 +153,14 @@ def _read_signed(args: Mapping[str, Any], name: str, default: int) -> int:
 def _read_names(value: Any) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ["all"]
     return tuple(str(name).strip() for name in names) or ("all",)
+
+
+def _read_sharding(args: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return ZeRO's stage, or FSDP's counterpart of it, and whether state is offloaded to main memory."""
+    fsdp = str(args.get("fsdp") or "").split()
+    if "full_shard" in fsdp or "shard_grad_op" in fsdp:
+        return 3 if "full_shard" in fsdp else 2, "offload" in fsdp
+    return _read_deepspeed(args.get("deepspeed"))
 
 
 def _read_deepspeed(value: Any) -> tuple[int, bool]:

@@ -83,7 +83,7 @@ def get_media(reference: Reference, name: str, user: SignedIn, session: Database
 def list_resources(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
     """Return GPU kinds with what is free, the tiers, and how many nodes are online."""
     kinds: list[dict[str, Any]] = []
-    situation = scheduling.read_situation(session)
+    situation, sizes = scheduling.read_situation(session), nodes.list_sizes(session)
     longest = {tier["id"]: 0.0 for tier in pricing.list_tiers()}
     for kind_id, counted in sorted(nodes.count_present_devices(session).items()):
         known = describe_gpu_kind(kind_id, counted["memory_bytes"])
@@ -92,7 +92,12 @@ def list_resources(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
             tier: scheduling.estimate_queue_seconds(situation, user.id, tier, kind_id, 1) for tier in longest
         }
         longest = {tier: max(longest[tier], waits[tier]) for tier in longest}
-        shown = {"name": known.name, "price_per_hour": price, "queue_seconds_by_tier": waits}
+        shown = {
+            "node_sizes": sizes[kind_id],
+            "name": known.name,
+            "price_per_hour": price,
+            "queue_seconds_by_tier": waits,
+        }
         kinds.append({"id": kind_id} | counted | shown)
     return {
         "gpu_kinds": kinds,

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
 from backend.domain.comparison import RowChoice
+from backend.domain.job import MAX_NODES
 from backend.domain.spec import Body, JobBody, JobName, Moment
 from backend.services import idempotency, jobs, nodes, results, scheduling, submission
 from backend.services.jobs import JobFilter
@@ -158,14 +159,18 @@ def read_log(
     session: DatabaseSession,
     offset: Offset = 0,
     limit: Annotated[int, Query(ge=1, le=8 << 20)] = 1 << 20,
+    node_rank: Annotated[int, Query(ge=0, lt=MAX_NODES)] = 0,
 ) -> Response:
-    """Return bytes of the log; `X-Log-Size` says where it ends now, for who wants to begin near there."""
+    """Return bytes of the log; `X-Log-Size` says where it ends now, for who wants to begin near there.
+
+    Of a job over several nodes, rank 0's is the job's log and `node_rank` names another's.
+    """
     job = jobs.get_job(session, user, job_id)
-    data, following, complete = results.read_log(job, offset, limit)
+    data, following, complete = results.read_log(job, offset, limit, node_rank)
     headers = {
         "X-Log-Next-Offset": str(following),
         "X-Log-Complete": "true" if complete else "false",
-        "X-Log-Size": str(results.measure_log(job)),
+        "X-Log-Size": str(results.measure_log(job, node_rank)),
     }
     return Response(data, media_type="text/plain; charset=utf-8", headers=headers)
 

@@ -11,6 +11,7 @@ import { ExpertFields } from "./expert_fields";
 export interface ArgumentContext {
   finetuning_type: string;
   gpu_kind: string;
+  gpu_count: number;
 }
 
 /** The few that matter most, in their order; all others are in the expert view. */
@@ -47,7 +48,7 @@ export class ArgumentSection {
   values = new ArgumentValues([]);
   private quick: ArgumentField[] = [];
   private expert: ExpertFields | null = null;
-  private context: ArgumentContext = { finetuning_type: "lora", gpu_kind: "" };
+  private context: ArgumentContext = { finetuning_type: "lora", gpu_kind: "", gpu_count: 1 };
   private readonly quickPlace = get("[data-quick-fields]");
   private readonly expertPlace = get("[data-expert-fields]");
   private readonly modes = [...document.querySelectorAll<HTMLInputElement>('input[name="mode"]')];
@@ -146,7 +147,9 @@ export class ArgumentSection {
   }
 
   private isUsed(argument: Argument): boolean {
-    return !argument.methods || argument.methods.includes(this.context.finetuning_type);
+    const { finetuning_type, gpu_kind, gpu_count } = this.context;
+    if (argument.several_gpus && (gpu_count === 1 || gpu_kind === "cpu")) return false;
+    return !argument.methods || argument.methods.includes(finetuning_type);
   }
 
   /** LoRA has a use for the freeze settings too (LLaMA-Pro), but not among the quick ones. */

@@ -24,6 +24,8 @@ export interface Argument {
   form?: "quick" | "expert";
   /** Only a GPU can do it. */
   gpu?: boolean;
+  /** Only of use to a job of more than one GPU. */
+  several_gpus?: boolean;
   /** A Python package that it needs. */
   package?: string;
 }

@@ -1,9 +1,10 @@
 /** Choosing where a job runs and what is paid: GPU kind, how many, and the tier. */
 import { type Money, call } from "../api";
-import { element } from "../dom";
+import { element, get } from "../dom";
 import { formatBytes, formatDuration, formatMoney } from "../format";
 import type { Tier } from "../jobs";
 import { language, t } from "../language";
+import { type Gang, splitGang } from "./gang";
 
 interface GpuKind {
   id: string;
@@ -12,6 +13,8 @@ interface GpuKind {
   price_per_hour: Money;
   total: number;
   free: number;
+  /** How many of it each machine has, the largest first. */
+  node_sizes: number[];
   /** How long a job of one device would wait now. */
   queue_seconds_by_tier: Record<Tier, number>;
 }
@@ -34,6 +37,7 @@ interface Resources {
 export interface ChosenResources {
   gpu_kind: string;
   gpu_count: number;
+  max_nodes?: number;
 }
 
 export class ResourcePicker {
@@ -47,9 +51,12 @@ export class ResourcePicker {
     private readonly countSelect: HTMLSelectElement,
     private readonly tiersPlace: HTMLElement,
     private readonly onChange: () => void,
+    /** Whether a job may lie on several machines. */
+    private readonly maySpread = false,
   ) {
     countSelect.addEventListener("change", () => {
       this.count = Number(countSelect.value);
+      this.drawCount();
       this.onChange();
     });
   }
@@ -65,7 +72,9 @@ export class ResourcePicker {
 
   /** What a body says; a job without any known device leaves the choice to the server. */
   get chosen(): ChosenResources | Record<string, never> {
-    return this.kindId ? { gpu_kind: this.kindId, gpu_count: this.count } : {};
+    if (!this.kindId) return {};
+    const nodes = this.split(this.count)?.nodes ?? 1;
+    return { gpu_kind: this.kindId, gpu_count: this.count, ...(nodes > 1 ? { max_nodes: nodes } : {}) };
   }
 
   get kind(): GpuKind | null {
@@ -105,12 +114,36 @@ export class ResourcePicker {
     this.tiersPlace.replaceChildren(...this.resources.tiers.map((tier) => this.buildTier(tier)));
   }
 
+  /** How so many devices of the chosen kind would lie; null where they cannot be had together. */
+  private split(count: number): Gang | null {
+    const gang = splitGang(count, this.kind?.node_sizes ?? []);
+    return gang && (gang.nodes === 1 || this.maySpread) ? gang : null;
+  }
+
   private drawCount(): void {
-    const most = Math.max(1, this.kind?.total ?? 1);
-    this.count = Math.min(this.count, most);
-    const counts = Array.from({ length: most }, (_, index) => index + 1);
-    this.countSelect.replaceChildren(...counts.map((count) => element("option", { value: count }, String(count))));
+    const counts = Array.from({ length: this.kind?.total ?? 1 }, (_, index) => index + 1);
+    const offered = counts.filter((count) => count === 1 || this.split(count));
+    this.count = offered.filter((count) => count <= this.count).pop() ?? 1;
+    this.countSelect.replaceChildren(
+      ...offered.map((count) => element("option", { value: count }, this.describeCount(count))),
+    );
     this.countSelect.value = String(this.count);
+    const nodes = this.split(this.count)?.nodes ?? 1;
+    const hint = get("[data-count-hint]");
+    hint.hidden = nodes === 1;
+    hint.textContent = t(
+      "单个节点没有这么多，任务会平均分布到多个节点，同时开始、同时结束；任一节点出现故障，整个任务从最近的检查点继续。",
+      "No single machine has so many: the job lies in equal shares on several, which start and end together. Should one fail, all of it goes on from the last checkpoint.",
+    );
+  }
+
+  private describeCount(count: number): string {
+    const gang = this.split(count);
+    if (!gang || gang.nodes === 1) return String(count);
+    return t(
+      `${count}（${gang.nodes} 个节点 × ${gang.perNode}）`,
+      `${count} (${gang.nodes} machines × ${gang.perNode})`,
+    );
   }
 
   private buildKind(kind: GpuKind): HTMLElement {

@@ -82,6 +82,7 @@ function drawFacts(job: Job): void {
     [t("资源", "Resources"), describeResources(job)],
     [t("价格档", "Tier"), nameTier(job.tier)],
     [t("节点", "Machine"), assignment ? describeAssignment(assignment) : "–"],
+    ...describeFurtherLogs(job),
     [t("提交者", "Submitted by"), job.owner],
     [t("创建时间", "Created"), formatTime(job.created_at)],
     [t("开始时间", "Started"), formatTime(job.started_at)],
@@ -126,6 +127,19 @@ function describeResources(job: Job): string {
 function describeAssignment(assignment: { node: string; gpus: string[] }): HTMLElement {
   const short = assignment.gpus.map((id) => (id.length > 14 ? `${id.slice(0, 12)}…` : id));
   return element("span", { title: assignment.gpus.join("\n") }, `${assignment.node} · ${short.join(", ")}`);
+}
+
+/** A job over several machines has a log of each; that of the first is the job's own. */
+function describeFurtherLogs(job: Job): [string, Node][] {
+  const nodes = (job.spec.resources.gpu_count ?? 1) / (job.assignment?.gpus.length || Infinity);
+  if (nodes <= 1) return [];
+  const links = Array.from({ length: nodes - 1 }, (_, place) => {
+    const rank = place + 1;
+    const href = `/api/v1/jobs/${job.id}/logs?node_rank=${rank}&limit=${8 << 20}`;
+    return element("a", { href, target: "_blank" }, t(`节点 ${rank + 1} 的日志`, `log of machine ${rank + 1}`));
+  });
+  const parts = links.flatMap((link, place) => (place ? [t("、", ", "), link] : [link]));
+  return [[t("其他节点", "Other machines"), element("span", {}, ...parts)]];
 }
 
 // -- estimate and actual -----------------------------------------------------------------------------------

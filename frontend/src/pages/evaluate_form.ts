@@ -71,7 +71,11 @@ function changed(): void {
 async function contextChanged(): Promise<void> {
   const finetuning_type = subject.job?.spec.finetuning_type ?? "lora";
   try {
-    await section.setContext({ finetuning_type, gpu_kind: resources.kind?.id ?? "" });
+    await section.setContext({
+      finetuning_type,
+      gpu_kind: resources.kind?.id ?? "",
+      gpu_count: resources.gpuCount,
+    });
   } catch (error) {
     notify(explain(error), "bad");
   }

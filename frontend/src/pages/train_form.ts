@@ -1,11 +1,12 @@
 // The fine-tune form: model, data, settings and resources, with an estimate that follows every change.
 import { call, explain } from "../api";
 import { get } from "../dom";
-import { ArgumentSection, PrecisionField, drawGlobalBatch } from "../forms/argument_section";
+import { type ArgumentContext, ArgumentSection, PrecisionField, drawGlobalBatch } from "../forms/argument_section";
 import { DatasetPicker, ModelPicker } from "../forms/catalogue";
 import { JobForm, type JobBody } from "../forms/job_form";
 import { pickJobs } from "../forms/job_picker";
 import { ResourcePicker } from "../forms/resources";
+import { StrategyField } from "../forms/strategy_field";
 import type { Job } from "../jobs";
 import { t } from "../language";
 import { notify, notifyError, runWithButton } from "../notices";
@@ -21,6 +22,7 @@ const resources = new ResourcePicker(
   get("[data-gpu-count]"),
   get("[data-tiers]"),
   () => void contextChanged(),
+  true,
 );
 const models = new ModelPicker(get("#model"), get("[data-model-details]"), () => {
   datasets.setModel(models.model);
@@ -28,6 +30,7 @@ const models = new ModelPicker(get("#model"), get("[data-model-details]"), () =>
 });
 const datasets = new DatasetPicker(get("[data-datasets]"), () => changed());
 const precision = new PrecisionField(get("[data-precision]"), section, () => changed());
+const strategy = new StrategyField(section, () => changed());
 const form = new JobForm(get("#train-form"), { buildBodies, describeResources, onQueued }, section);
 
 function getMethod(): Method {
@@ -68,14 +71,23 @@ function onQueued(jobs: Job[]): void {
 function changed(): void {
   drawGlobalBatch(get("[data-global-batch]"), section.values, resources.gpuCount);
   precision.draw(resources.isCpu);
+  strategy.draw(resources.gpuCount > 1 && !resources.isCpu);
   form.changed();
+}
+
+function getContext(): ArgumentContext {
+  return {
+    finetuning_type: getMethod(),
+    gpu_kind: resources.kind?.id ?? "",
+    gpu_count: resources.gpuCount,
+  };
 }
 
 /** Method or device changed: defaults follow them. */
 async function contextChanged(): Promise<void> {
   drawMethodHint();
   try {
-    await section.setContext({ finetuning_type: getMethod(), gpu_kind: resources.kind?.id ?? "" });
+    await section.setContext(getContext());
   } catch (error) {
     notifyError(error);
   }
@@ -103,7 +115,7 @@ async function reuse(job: Job): Promise<void> {
   const missing = datasets.choose(spec.datasets);
   for (const radio of methods) radio.checked = radio.value === spec.finetuning_type;
   resources.choose(spec.resources.gpu_kind, spec.resources.gpu_count, job.tier);
-  await section.setContext({ finetuning_type: getMethod(), gpu_kind: resources.kind?.id ?? "" });
+  await section.setContext(getContext());
   section.values.takeOver(spec.args);
   section.draw();
   const banner = get("[data-reused-banner]");
