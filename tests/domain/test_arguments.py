@@ -177,7 +177,7 @@ def test_a_quoted_number_is_explained() -> None:
         "hub_token",
         "report_to",
         "trust_remote_code",
-        "deepspeed",
+        "fsdp_config",
         "model_name_or_path",
         "dataset_dir",
     ],
