@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 
 from backend.domain import arguments, pricing
 from backend.domain.gpu_kinds import describe_gpu_kind
-from backend.services import billing, catalogue, nodes, scheduling, submission
+from backend.services import billing, catalogue, device_choice, nodes, scheduling
 from backend.web.api import shapes
 from backend.web.api.paging import Paging, cut_page, show_page
 from backend.web.deps import DatabaseSession, SignedIn
@@ -119,7 +119,7 @@ def get_defaults(
     """Return what `args` leaves out takes."""
     if model is not None:
         catalogue.get_model(session, user, model)
-    kind_id = gpu_kind or submission.choose_gpu_kind(session)
+    kind_id = gpu_kind or device_choice.choose_gpu_kind(session)
     device = "cpu" if kind_id == "cpu" else "cuda"
     values = arguments.build_defaults(kind=kind, stage=stage, finetuning_type=finetuning_type, device=device)
     return {"args": values}
