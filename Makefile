@@ -26,10 +26,10 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 frontend_sources := $(shell find frontend -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null | sed 's/ /\\ /g')
 frontend_ready := $(if $(wildcard frontend/package.json),frontend/dist/.stamp)
 
-.PHONY: help setup demo up down test check format estimator-report arguments simulate chaos
+.PHONY: help setup demo up down test check format estimator-report arguments simulate chaos benchmark-reporting benchmark-latency
 
 help: ## Say what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 22
 
 setup: .venv/.runtime $(frontend_ready) ## Install all that running needs
 demo: setup ## Start the platform, fine-tune and evaluate the demonstration, leave the platform running
@@ -70,6 +70,12 @@ simulate: .venv/.dev ## The scheduler against simple rules on 200,000 jobs, and 
 
 chaos: .venv/.dev $(frontend_ready) ## Break a platform fault by fault while jobs run, and count what is lost (CHAOS_ARGS=--short)
 	$(BIN)/python -m chaos $(CHAOS_ARGS)
+
+benchmark-reporting: .venv/.dev ## 100 to 3,000 running jobs report: what is lost, how late points are, how fast pages answer
+	$(BIN)/python -m benchmarks.reporting_load
+
+benchmark-latency: .venv/.dev ## From the 201 of a submission to the start of its program, and where the time goes
+	$(BIN)/python -m benchmarks.submission_latency
 
 estimator-report: .venv/.dev ## Write docs/estimator.md: measured runs beside what is predicted for them
 	$(BIN)/python benchmarks/estimator_report.py

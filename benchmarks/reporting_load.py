@@ -269,9 +269,11 @@ def build_devices(node: str, count: int) -> list[dict[str, Any]]:
 
 def register(place: Place, nodes: dict[str, list[dict[str, Any]]]) -> None:
     """Register the nodes through their door."""
+    from backend.domain.protocol import PROTOCOL_VERSION
+
     headers = {"Authorization": f"Bearer {place.node_token}"}
     for name, devices in nodes.items():
-        body = {"protocol_version": 1, "name": name, "devices": devices}
+        body = {"protocol_version": PROTOCOL_VERSION, "name": name, "devices": devices}
         answer = httpx.post(f"{place.url}/internal/v1/nodes/register", json=body, headers=headers)
         answer.raise_for_status()
 
