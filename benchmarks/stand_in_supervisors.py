@@ -95,9 +95,12 @@ class StandIn:
 
     async def claim(self, turns: asyncio.Semaphore) -> None:
         """Claim the job."""
-        async with turns:
-            body = {"node": self._node, "supervisor": "stand-in"}
-            status, content = await self._connection.post(f"{self._place}/claim", body)
+        body = {"node": self._node, "supervisor": f"stand-in of {self._place}"}
+        status, content = 0, b""
+        while not status:
+            async with turns:
+                with suppress(OSError):  # asked again under the same name it is given the same lease
+                    status, content = await self._connection.post(f"{self._place}/claim", body)
         if status != 200:
             raise RuntimeError(f"a claim was answered {status}: {content!r}")
         self._lease = json.loads(content)["lease_token"]

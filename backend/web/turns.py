@@ -1,8 +1,8 @@
 """How many requests may hold a database connection at once; the others wait their turn and take no thread.
 
 Were it left to the pool, requests that hold a connection and wait for a thread could meet threads that wait for a
-connection, and nobody would go on. Nodes and people wait in lines of their own, so that a thousand reports at once
-do not stand before a page.
+connection, and nobody would go on. Reports wait in a line of their own, so that a thousand at once stand before no
+page, no heartbeat and no claim.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from starlette.concurrency import run_in_threadpool
 
 from backend.database import transaction
 
-Line = Literal["people", "nodes"]
+Line = Literal["people", "nodes", "reports"]
 Value = TypeVar("Value")
 
-PLACES: dict[Line, int] = {"people": 12, "nodes": 4}
+PLACES: dict[Line, int] = {"people": 12, "nodes": 3, "reports": 4}
 
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Line, asyncio.Semaphore]] = WeakKeyDictionary()
 

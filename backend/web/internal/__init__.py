@@ -65,7 +65,7 @@ async def report(
 ) -> Response:
     """Note how an attempt stands."""
     reply = await run_in_transaction(
-        "nodes", lambda session: reports.report(session, job_id, attempt, lease, message)
+        "reports", lambda session: reports.report(session, job_id, attempt, lease, message)
     )
     return Response(reply.model_dump_json(), media_type="application/json")
 
@@ -147,7 +147,7 @@ async def report_share(
 ) -> Reply:
     """Note that a further node works on."""
     return await run_in_transaction(
-        "nodes", lambda session: reports.report_share(session, job_id, attempt, node_rank, lease, message)
+        "reports", lambda session: reports.report_share(session, job_id, attempt, node_rank, lease, message)
     )
 
 
