@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from backend.app import build_app
 from backend.database import transaction
-from backend.services import jobs
+from backend.services import jobs, users
 from backend.tables.job import Job
+from backend.tables.user import User
 from tests.conftest import CHROMIUM_FLAGS, find_free_port
 from tests.factories import PASSWORD, finish_job, make_user, read_job, register_node, start_job, submit_job
 
@@ -286,6 +287,117 @@ def test_an_administrator_drains_stops_and_shuts_out(
     expect(row).to_contain_text("Activate")
     row.get_by_role("button", name="Activate").click()
     expect(row).to_contain_text("Active")
+
+
+def test_an_administrator_reads_what_was_used(open_browser: Callable[..., Page], tmp_path: Path) -> None:
+    ann, _ = make_user("ann"), make_user("chief", role="administrator")
+    register_node()
+    finish_job(start_job(ann), run_seconds=7200.0)
+    start_job(ann, tier="spot")
+    page = open_browser()
+    sign_in(page, "chief")
+    page.goto("/admin#usage")
+    row = page.get_by_role("row", name=re.compile("^ann "))
+    expect(row).to_contain_text("2 device hours")
+    expect(row).to_contain_text("counted so far")
+    # bars are drawn: the canvas holds the chart's colour
+    drawn = """() => {
+        const canvas = document.querySelector("#usage-chart canvas");
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        let blue = 0;
+        for (let i = 0; i < pixels.length; i += 4) {
+            if (pixels[i] === 0x35 && pixels[i + 1] === 0x55 && pixels[i + 2] === 0xc9) blue += 1;
+        }
+        return blue > 200;
+    }"""
+    page.wait_for_function(drawn)
+    shoot(page, "usage", tmp_path)
+    page.get_by_role("button", name="By tier").click()
+    expect(page.locator("#usage-table tbody tr")).to_have_count(2)
+    expect(page.get_by_role("row", name=re.compile("^Spot "))).to_be_visible()
+
+
+def test_an_administrator_reads_who_did_what(open_browser: Callable[..., Page], tmp_path: Path) -> None:
+    ann, chief_id = make_user("ann"), make_user("chief", role="administrator")
+    job_id = submit_job(ann, name="<b>anns</b>")
+    with transaction() as session:
+        chief = session.get_one(User, chief_id)
+        for weight in range(1, 6):
+            for _ in range(8):
+                users.change_user(session, chief, ann, share_weight=weight)
+    page = open_browser("zh-CN", width=390)
+    sign_in(page, "chief")
+    page.goto("/admin#audit")
+    rows = page.locator("#audit-table tbody tr")
+    expect(rows).to_have_count(30)
+    expect(page.get_by_role("tab", name="操作记录")).to_be_in_viewport(ratio=0.9)
+    page.get_by_role("button", name="显示更多").click()
+    expect(rows).to_have_count(42)
+    expect(page.locator("#more-audit")).to_be_hidden()
+    shoot(page, "audit", tmp_path)
+    page.locator("#audit-user").fill("ann")
+    expect(rows).to_have_count(1)
+    expect(page.get_by_role("link", name="<b>anns</b>")).to_have_attribute("href", f"/jobs/{job_id}")
+    page.locator("#audit-action").select_option("session.started")
+    expect(page.get_by_text("没有符合条件的记录。")).to_be_visible()
+    page.locator("#audit-user").fill("")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("chief")
+    expect(rows).to_contain_text("127.0.0.1")
+
+
+def test_many_users_are_shown_by_and_by(open_browser: Callable[..., Page]) -> None:
+    for number in range(60):
+        make_user(f"user-{number}")
+    make_user("chief", role="administrator")
+    page = open_browser()
+    sign_in(page, "chief")
+    page.goto("/admin#users")
+    expect(page.locator("#users tbody tr")).to_have_count(50)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator("#users tbody tr")).to_have_count(61)
+    expect(page.locator("#more-users")).to_be_hidden()
+
+
+def test_what_was_used_is_money_and_no_debt(open_browser: Callable[..., Page]) -> None:
+    ann = make_user("ann")
+    with transaction() as session:
+        session.get_one(User, ann).balance_e4 = -123_400
+    page = open_browser()
+    sign_in(page, "ann")
+    expect(page.locator("#balance")).to_have_text("Used so far ¥12.34")
+    page.goto("/account")
+    expect(page.locator("[data-me=balance-label]")).to_have_text("Used so far")
+    expect(page.locator("[data-me=balance]")).to_have_text("¥12.34")
+    with transaction() as session:
+        session.get_one(User, ann).balance_e4 = 50_000
+    page.reload()
+    expect(page.locator("[data-me=balance-label]")).to_have_text("Balance")
+    expect(page.locator("[data-me=balance]")).to_have_text("¥5.00")
+
+
+def test_a_token_whose_answer_was_lost_is_not_made_twice(open_browser: Callable[..., Page]) -> None:
+    make_user("ann")
+    page = open_browser()
+    sign_in(page, "ann")
+    page.goto("/account")
+
+    def lose(route: Route) -> None:
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        assert route.fetch().status == 201
+        route.fulfill(status=503, body="lost on the way")
+
+    page.route("**/api/v1/tokens", lose)
+    page.locator("#token-name").fill("ci")
+    page.get_by_role("button", name="Create token").click()
+    expect(page.get_by_text("The server answered 503")).to_be_visible()
+    page.unroute("**/api/v1/tokens")
+    page.get_by_role("button", name="Create token").click()
+    expect(page.get_by_text("cannot be shown again; if you lost it")).to_be_visible()
+    expect(page.locator("#new-token")).to_be_hidden()
+    expect(page.locator("#tokens li")).to_have_count(1)
 
 
 def test_the_drawer_of_a_phone(open_browser: Callable[..., Page], tmp_path: Path) -> None:

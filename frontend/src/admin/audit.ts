@@ -105,7 +105,7 @@ function describeActor(entry: Entry): string {
 function describeTarget(entry: Entry): Child {
   const { target } = entry;
   // What somebody does to their own account is said by who did it.
-  if (!target || target.id === entry.actor?.id) return "–";
+  if (!target || target.id === entry.actor?.id) return null;
   if (entry.action.startsWith("job.") && entry.action !== "job.deleted") {
     return element("a", { href: `/jobs/${target.id}`, title: target.id }, target.name);
   }

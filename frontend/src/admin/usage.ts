@@ -1,7 +1,7 @@
 // What was used in the last 30 days: device time a day as a chart, and a table by user, device or tier.
 import { type Money, callAll, callFirst } from "../api";
 import { type Child, element, get, replaceChildrenIfChanged } from "../dom";
-import { formatDuration, formatMoney, formatNumber } from "../format";
+import { formatMoney, formatNumber } from "../format";
 import { type Tier, nameTier } from "../jobs";
 import { t } from "../language";
 import { Chart } from "../live/chart";
@@ -79,7 +79,7 @@ function describeTotal(days: Usage[]): HTMLElement[] {
   const currency = days[0]?.cost.currency;
   const cost = currency ? formatMoney({ currency, amount: String(amount) }) : "";
   return [
-    element("strong", { class: "number" }, t(`${formatHours(seconds / 3600)} 卡时`, `${formatHours(seconds / 3600)} device hours`)),
+    element("strong", { class: "number" }, describeHours(seconds)),
     element("span", { class: "faint number" }, cost),
   ];
 }
@@ -103,6 +103,11 @@ function buildColumns(days: Usage[], first: number): [number[], number[]] {
   return [moments, moments.map((moment) => hours.get(new Date(moment * 1000).toISOString().slice(0, 10)) ?? 0)];
 }
 
+function describeHours(seconds: number): string {
+  const hours = formatHours(seconds / 3600);
+  return t(`${hours} 卡时`, `${hours} device hours`);
+}
+
 function formatHours(hours: number): string {
   return formatNumber(hours, hours < 1 ? 3 : hours < 100 ? 1 : 0);
 }
@@ -115,7 +120,7 @@ function buildNothing(): HTMLElement {
 
 function buildUsage(groupBy: GroupBy, rows: Usage[]): HTMLElement {
   const first = { user: t("用户", "User"), gpu_kind: t("设备", "Device"), tier: t("价格档", "Tier") }[groupBy];
-  const heads = [first, t("设备时长", "Device time"), t("费用", "Cost"), t("任务", "Jobs"), t("运行次数", "Attempts"), t("正在运行", "Running now")];
+  const heads = [first, t("用量", "Used"), t("费用", "Cost"), t("任务", "Jobs"), t("运行次数", "Attempts"), t("运行中", "Running")];
   return buildTable(heads, rows.map((row) => buildRow(groupBy, row)));
 }
 
@@ -123,15 +128,15 @@ function buildRow(groupBy: GroupBy, row: Usage): Child[][] {
   const { running } = row;
   return [
     [groupBy === "tier" ? nameTier(row.id as Tier) : row.name],
-    [element("span", { class: "number" }, formatDuration(row.device_seconds))],
+    [element("span", { class: "number" }, describeHours(row.device_seconds))],
     [element("span", { class: "number" }, formatMoney(row.cost))],
     [formatNumber(row.jobs)],
     [formatNumber(row.attempts)],
-    running.attempts ? [element("span", { class: "badge info" }, String(running.attempts)), " ", element("span", { class: "faint" }, describeRunning(running))] : ["–"],
+    running.attempts ? [element("span", { class: "badge info" }, String(running.attempts)), " ", element("span", { class: "faint" }, describeRunning(running))] : [],
   ];
 }
 
 function describeRunning(running: Amount): string {
-  const soFar = `${formatDuration(running.device_seconds)} · ${formatMoney(running.cost)}`;
+  const soFar = `${describeHours(running.device_seconds)} · ${formatMoney(running.cost)}`;
   return t(`已计入 ${soFar}`, `counted so far: ${soFar}`);
 }

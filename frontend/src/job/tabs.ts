@@ -20,6 +20,8 @@ export class Tabs {
       const chosen = nameOf(tab) === name;
       tab.setAttribute("aria-selected", String(chosen));
       tab.tabIndex = chosen ? 0 : -1;
+      // On a phone the row of tabs scrolls; `nearest` leaves the page where it is.
+      if (chosen) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
       const panel = document.getElementById(tab.getAttribute("aria-controls") ?? "");
       if (panel) panel.hidden = !chosen;
     }
