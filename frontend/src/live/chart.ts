@@ -2,7 +2,7 @@
 import uPlot from "uplot";
 
 import { formatSetting } from "../format";
-import { t } from "../language";
+import { language, t } from "../language";
 
 export interface Line {
   label: string;
@@ -173,8 +173,9 @@ function formatClock(seconds: number | null): string {
 }
 
 function formatDay(seconds: number | null): string {
-  const asked: Intl.DateTimeFormatOptions = { month: "numeric", day: "numeric", timeZone: "UTC" };
-  return seconds === null ? "–" : new Date(seconds * 1000).toLocaleDateString(document.documentElement.lang, asked);
+  if (seconds === null) return "–";
+  const [locale, month] = language === "zh" ? (["zh-CN", "numeric"] as const) : (["en-GB", "short"] as const);
+  return new Date(seconds * 1000).toLocaleDateString(locale, { day: "numeric", month, timeZone: "UTC" });
 }
 
 function readColour(name: string): string {
