@@ -118,6 +118,20 @@ def has_checkpoint(job_id: str) -> bool:
     return any(root.glob("*/output/checkpoint-*/trainer_state.json"))
 
 
+def list_checkpoints(job_id: str) -> list[tuple[int, int]]:
+    """Return (attempt, step) of every checkpoint folder of the job."""
+    root = get_job_folder(job_id) / "attempts"
+    names = [(path.parts[-3], path.name.partition("-")[2]) for path in root.glob("*/output/checkpoint-*")]
+    return sorted(
+        (int(attempt), int(step)) for attempt, step in names if attempt.isdigit() and step.isdigit()
+    )
+
+
+def delete_checkpoint(job_id: str, attempt: int, step: int) -> None:
+    """Remove one checkpoint of an attempt; that it is gone already does no harm."""
+    shutil.rmtree(get_attempt_folder(job_id, attempt) / "output" / f"checkpoint-{step}", ignore_errors=True)
+
+
 # -- logs --------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from backend import queue
 from backend.database import transaction
-from backend.services import catalogue, dispatch, pruning
+from backend.services import catalogue, dispatch, pruning, retention
 
 celery = queue.get_celery()
 
@@ -39,6 +39,13 @@ def prune_rows() -> None:
         pruning.prune(session)
 
 
+@celery.task(name="tuneforge.retain")
+def drop_old_checkpoints() -> None:
+    """Remove checkpoints that succeeded jobs keep beyond their limit."""
+    with transaction() as session:
+        retention.drop_old_checkpoints(session)
+
+
 def _every(seconds: float, task: str) -> dict[str, Any]:
     # A beat that finds the queue blocked expires instead of piling up.
     return {"task": task, "schedule": seconds, "options": {"expires": seconds * 3}}
@@ -49,4 +56,5 @@ celery.conf.beat_schedule = {
     "reap": _every(5.0, "tuneforge.reap"),
     "discover": _every(3.0, "tuneforge.discover"),
     "prune": _every(3600.0, "tuneforge.prune"),
+    "retain": _every(3600.0, "tuneforge.retain"),
 }

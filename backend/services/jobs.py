@@ -245,7 +245,7 @@ def delete(session: Session, user: User, job_id: str) -> None:
     job = get_job(session, user, job_id, lock=True)
     if JobStatus(job.status) not in FINISHED:
         raise Conflict("This job is not finished; stop it first.", zh="任务尚未结束，请先停止。")
-    if _is_model_in_use(session, job):
+    if is_model_in_use(session, job):
         raise Conflict(
             "An evaluation that is not finished uses this job's model; wait for it or stop it.",
             zh="有尚未结束的评估任务正在使用该任务的模型，请等待其结束或先停止它。",
@@ -256,7 +256,8 @@ def delete(session: Session, user: User, job_id: str) -> None:
     storage.delete_job_folder(job.id)
 
 
-def _is_model_in_use(session: Session, job: Job) -> bool:
+def is_model_in_use(session: Session, job: Job) -> bool:
+    """Whether a job that has not ended reads this one's results or checkpoints."""
     paths = (Job.launch["adapter_path"].astext, Job.launch["model_path"].astext)
     inside = or_(*(path.startswith(f"jobs/{job.id}/", autoescape=True) for path in paths))
     unfinished = Job.status.in_([JobStatus.QUEUED, *ACTIVE])
