@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from backend.domain import pricing
 from backend.domain.estimate.advice import find_smallest_change, judge_fit
 from backend.domain.estimate.batch import build_batches
 from backend.domain.estimate.dataset_facts import DatasetFacts, combine_datasets
+from backend.domain.estimate.gpu_counts import compare_gpu_counts
 from backend.domain.estimate.history import SETUP_PHASES, Correction, split_seconds
 from backend.domain.estimate.memory import Memory, estimate_memory
 from backend.domain.estimate.phases import (
@@ -33,6 +34,22 @@ _TIME_SPREAD = (0.80, 1.30)
 _MEMORY_SPREAD = (0.95, 1.08)
 _UNKNOWN_SPREAD = 1.35
 """Each fact that had to be guessed widens the range by this."""
+
+
+class _Price(NamedTuple):
+    """In which tier and currency seconds are paid for."""
+
+    tier: str
+    currency: str
+
+    def spread(self, seconds: dict[str, float], run: RunSettings) -> dict[str, str]:
+        """Return what a range of seconds on the run's devices costs."""
+        rate = run.gpu.price_per_hour_e4
+        costs = {
+            name: pricing.format_amount(pricing.price(value, run.gpu_count, rate, self.tier))
+            for name, value in seconds.items()
+        }
+        return {"currency": self.currency, **costs}
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,7 @@ def estimate_job(
     tuned: bool = False,
     correction: Correction | None = None,
     probe: Probe | None = None,
+    gpu_counts: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Return the estimate of a job in the shape of the REST contract.
 
@@ -68,7 +86,8 @@ def estimate_job(
     `queue`, and is what is paid for; `memory_bytes.parts` add up to its `expected`. Nothing unknown is an error:
     it widens the range and is said in `warnings`. `correction` is what finished jobs taught (`estimate.history`);
     `modelled_seconds` are those without it, for the history to learn from. `probe` is what was measured of the
-    device (`tuneforge calibrate`), instead of its published figures.
+    device (`tuneforge calibrate`), instead of its published figures. `gpu_counts` are the numbers of devices that
+    could be chosen instead: `by_gpu_count` compares them for the same global batch.
     """
     gpu = describe_gpu_kind(gpu_kind, memory_bytes, probe)
     run = parse_run_settings(
@@ -80,27 +99,25 @@ def estimate_job(
     warnings = _list_unknown(run, data)
     widen = _UNKNOWN_SPREAD ** len(warnings)
     modelled = split_seconds(outcome.phases)
-    phases = {name: round(value, 1) for name, value in _correct(outcome.phases, correction).items()}
+    phases = _correct(outcome.phases, correction)
     seconds = _spread_time(sum(phases.values()), correction, widen)
-    fits = judge_fit(outcome.memory, gpu.memory_bytes)
-    if fits != "yes":
-        warn = _warn_about_memory if is_train else _warn_about_generation
-        warnings.append(warn(run, args, data, fits, outcome.memory.total))
+    fits, price = judge_fit(outcome.memory, gpu.memory_bytes), _Price(tier, currency)
+    warn = _warn_about_memory if is_train else _warn_about_generation
+    warnings += [warn(run, args, data, fits, outcome.memory.total)] if fits != "yes" else []
     return {
         "duration_seconds": {name: round(value, 1) for name, value in seconds.items()},
         "breakdown_seconds": {"queue": round(queue_seconds, 1)} | phases,
         "modelled_seconds": {"setup": round(modelled.setup, 2), "work": round(modelled.work, 2)},
-        "steps": outcome.steps.steps,
-        "tokens": outcome.steps.tokens,
-        "samples": outcome.steps.samples,
+        **_show_size(outcome.steps),
         "memory_bytes": _show_memory(outcome.memory, gpu.memory_bytes, widen),
         "fits": fits,
-        "cost": _price_range(seconds, run, tier, currency),
-        "by_tier": {name: _price_range(seconds, run, name, currency) for name in pricing.TIERS},
+        "cost": price.spread(seconds, run),
+        "by_tier": {name: _Price(name, currency).spread(seconds, run) for name in pricing.TIERS},
         "basis": "modelled" if correction is None and probe is None else "calibrated",
         "learnt_from": correction.runs if correction is not None else 0,
         "warnings": warnings,
-        "recommended": _recommend(run, args, data, tier, currency, correction) if is_train else None,
+        "recommended": _recommend(run, args, data, price, correction) if is_train else None,
+        "by_gpu_count": _compare_counts(run, args, data, price, correction, gpu_counts) if is_train else [],
     }
 
 
@@ -123,8 +140,7 @@ def _recommend(
     run: RunSettings,
     args: Mapping[str, Any],
     data: DatasetFacts,
-    tier: str,
-    currency: str,
+    price: _Price,
     correction: Correction | None,
 ) -> dict[str, Any] | None:
     found = recommend(run, args, data, run.gpu.memory_bytes)
@@ -135,18 +151,40 @@ def _recommend(
         "args": found.args,
         "resources": {"gpu_kind": run.gpu.id, "gpu_count": run.gpu_count},
         "duration_seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "cost": _price_range(seconds, found.run, tier, currency),
+        "cost": price.spread(seconds, found.run),
         "why": list(found.why),
         "why_zh": list(found.why_zh),
     }
 
 
+def _compare_counts(
+    run: RunSettings,
+    args: Mapping[str, Any],
+    data: DatasetFacts,
+    price: _Price,
+    correction: Correction | None,
+    counts: Sequence[int],
+) -> list[dict[str, Any]]:
+    shown = []
+    for choice in compare_gpu_counts(run, args, data, counts):
+        seconds = _spread_time(sum(_correct(choice.phases, correction).values()), correction, 1.0)
+        shown.append(
+            {
+                "args": choice.args,
+                "resources": {"gpu_kind": run.gpu.id, "gpu_count": choice.gpu_count},
+                "duration_seconds": {name: round(value, 1) for name, value in seconds.items()},
+                "cost": price.spread(seconds, replace(run, gpu_count=choice.gpu_count)),
+                "fits": choice.fits,
+            }
+        )
+    return shown
+
+
 def _correct(phases: Mapping[str, float], correction: Correction | None) -> dict[str, float]:
-    if correction is None:
-        return dict(phases)
+    """Return the phases by what finished jobs taught, in tenths of a second: what is shown adds up."""
+    setup, work = (correction.setup, correction.work) if correction else (1.0, 1.0)
     return {
-        name: value * (correction.setup if name in SETUP_PHASES else correction.work)
-        for name, value in phases.items()
+        name: round(value * (setup if name in SETUP_PHASES else work), 1) for name, value in phases.items()
     }
 
 
@@ -162,17 +200,13 @@ def _spread(value: float, factors: tuple[float, float], widen: float) -> dict[st
     return {"low": max(0.2 * value, low), "expected": value, "high": value * (1 + (factors[1] - 1) * widen)}
 
 
+def _show_size(steps: Steps) -> dict[str, int]:
+    return {"steps": steps.steps, "tokens": steps.tokens, "samples": steps.samples}
+
+
 def _show_memory(memory: Memory, available: int, widen: float) -> dict[str, Any]:
     spread = {name: int(value) for name, value in _spread(memory.total, _MEMORY_SPREAD, widen).items()}
     return {**spread, "available": available, "parts": memory.parts}
-
-
-def _price_range(seconds: dict[str, float], run: RunSettings, tier: str, currency: str) -> dict[str, str]:
-    prices = {
-        name: pricing.format_amount(pricing.price(value, run.gpu_count, run.gpu.price_per_hour_e4, tier))
-        for name, value in seconds.items()
-    }
-    return {"currency": currency, **prices}
 
 
 # -- warnings ------------------------------------------------------------------------------------------------

@@ -338,6 +338,7 @@ def _estimate(
         tuned=tuned,
         correction=estimate_history.find_correction(session, group),
         probe=nodes.find_probe(session, gpu_kind),
+        gpu_counts=_list_counts(session, gpu_kind, gpu_count),
     )
     return estimate | {"group": group._asdict()}
 
@@ -347,3 +348,9 @@ def _name_group_stage(kind: JobKind, stage: str, tuned: bool) -> str:
     if kind is JobKind.TRAIN:
         return stage
     return "evaluate" if tuned else "evaluate_untouched"
+
+
+def _list_counts(session: Session, gpu_kind: str, asked: int) -> set[int]:
+    """Return the numbers of devices worth comparing: as asked, and the powers of two that one node has."""
+    largest = nodes.list_sizes(session).get(gpu_kind, [1])[0]
+    return {asked} | {1 << power for power in range(largest.bit_length())}

@@ -46,6 +46,16 @@ export interface Estimate {
   learnt_from?: number;
   warnings: EstimateWarning[];
   recommended: Recommendation | null;
+  by_gpu_count?: CountChoice[];
+}
+
+/** The same job, with the same global batch, on another number of devices. */
+export interface CountChoice {
+  args: Record<string, unknown>;
+  resources: { gpu_kind: string; gpu_count: number };
+  duration_seconds: Range;
+  cost: MoneyRange;
+  fits: "yes" | "tight" | "no";
 }
 
 /** A job's estimate, or null when it has none that can be read. */

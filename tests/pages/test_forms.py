@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from backend.database import transaction
 from backend.tables.job import Job
-from tests.factories import finish_job, read_job, write_attempt_file
+from tests.factories import build_devices, finish_job, read_job, register_node, write_attempt_file
 from tests.pages.conftest import Reader, Run
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("catalogue_rows")]
@@ -139,3 +139,18 @@ def test_an_evaluation_is_filled_from_a_job_and_brings_the_untouched_model(
     page.wait_for_url("**/jobs?kind=evaluate")
     adapters = [job.spec["adapter"] for job in list_jobs() if job.kind == "evaluate"]
     assert adapters == [f"{run.job_id}:checkpoint-4", None]
+
+
+def test_other_numbers_of_devices_are_compared_and_taken_over_with_one_click(reader: Reader) -> None:
+    register_node("node-4", build_devices(4, kind="h200", name="gpu"))
+    page = open_train_form(reader)
+    page.check('input[name="gpu-kind"][value="h200"]', force=True)
+    page.click("[data-bar-toggle]")
+    choices = page.locator(".count-choices tr")
+    expect(choices).to_have_count(3)
+    expect(choices.nth(0)).to_contain_text("chosen")
+    expect(choices.nth(0)).to_contain_text("cheapest")
+    choices.nth(2).locator("button").click()
+    expect(choices.nth(2)).to_contain_text("chosen")
+    expect(page.locator("#args-gradient_accumulation_steps")).to_have_value("2")
+    expect(page.locator("[data-global-batch]")).to_have_text("16 = 4 × 2 × 2")

@@ -2,6 +2,7 @@
 import { type FieldProblem, explainProblem } from "../api";
 import { element, get } from "../dom";
 import {
+  type CountChoice,
   type Estimate,
   type EstimateWarning,
   type Recommendation,
@@ -11,8 +12,9 @@ import {
   listDurationParts,
   listMemoryParts,
   nameBasis,
+  pickMoney,
 } from "../estimate";
-import { formatBytes, formatDuration, formatNumber } from "../format";
+import { formatBytes, formatDuration, formatMoney, formatNumber } from "../format";
 import { t } from "../language";
 import { formatArgument } from "./arguments";
 
@@ -78,6 +80,7 @@ export class EstimateBar {
     this.drawWarnings(estimate.warnings);
     this.toggle.hidden = false;
     this.details.replaceChildren(buildDurations(estimate), buildMemory(estimate), buildNumbers(estimate));
+    if ((estimate.by_gpu_count ?? []).length > 1) this.details.append(this.buildCounts(estimate.by_gpu_count ?? []));
     if (estimate.recommended?.args)
       this.details.append(this.buildRecommendation(estimate.recommended, estimate.recommended.args));
   }
@@ -121,6 +124,47 @@ export class EstimateBar {
       " ",
       button,
     );
+  }
+
+  /** The same result on fewer or more devices: which is quickest, which is cheapest, and one click to take it. */
+  private buildCounts(choices: CountChoice[]): HTMLElement {
+    const able = choices.filter((choice) => choice.fits !== "no");
+    const quickest = pickLeast(able, (choice) => choice.duration_seconds.expected);
+    const cheapest = pickLeast(able, (choice) => Number(choice.cost.expected));
+    const rows = choices.map((choice) => {
+      const count = choice.resources.gpu_count;
+      const marks = [
+        choice === quickest ? t("最快", "quickest") : "",
+        choice === cheapest ? t("最省", "cheapest") : "",
+        choice.fits === "no" ? t("放不下", "does not fit") : "",
+      ].filter(Boolean);
+      return element(
+        "tr",
+        {},
+        element("td", { class: "number" }, `× ${count}`),
+        element("td", { class: "number" }, formatDuration(choice.duration_seconds.expected)),
+        element("td", { class: "number" }, formatMoney(pickMoney(choice.cost, "expected"))),
+        element("td", {}, ...marks.map((mark) => element("span", { class: "badge" }, mark))),
+        element("td", {}, this.buildCountButton(count, choice.args)),
+      );
+    });
+    return element(
+      "div",
+      { class: "count-choices" },
+      element("h3", {}, t("换用不同数量的卡，结果不变", "Other numbers of devices, for the same result")),
+      element("table", { class: "table compact" }, element("tbody", {}, ...rows)),
+    );
+  }
+
+  private buildCountButton(count: number, args: Record<string, unknown>): HTMLElement | null {
+    const select = get<HTMLSelectElement>("[data-gpu-count]");
+    if (Number(select.value) === count) return element("span", { class: "faint" }, t("当前", "chosen"));
+    const take = (): void => {
+      select.value = String(count);
+      select.dispatchEvent(new Event("change"));
+      this.onFix(args);
+    };
+    return element("button", { class: "button small", type: "button", onclick: take }, t("采用", "Use"));
   }
 
   private buildRecommendation(found: Recommendation, args: Record<string, unknown>): HTMLElement {
@@ -168,6 +212,10 @@ export class EstimateBar {
     this.details.hidden = !show;
     this.toggle.setAttribute("aria-expanded", String(show));
   }
+}
+
+function pickLeast(choices: CountChoice[], measure: (choice: CountChoice) => number): CountChoice | undefined {
+  return [...choices].sort((one, other) => measure(one) - measure(other))[0];
 }
 
 // -- details -----------------------------------------------------------------------------------------------
