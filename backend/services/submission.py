@@ -350,7 +350,7 @@ def _name_group_stage(kind: JobKind, stage: str, tuned: bool) -> str:
     return "evaluate" if tuned else "evaluate_untouched"
 
 
-def _list_counts(session: Session, gpu_kind: str, asked: int) -> set[int]:
+def _list_counts(session: Session, gpu_kind: str, asked: int) -> list[int]:
     """Return the numbers of devices worth comparing: as asked, and the powers of two that one node has."""
     largest = nodes.list_sizes(session).get(gpu_kind, [1])[0]
-    return {asked} | {1 << power for power in range(largest.bit_length())}
+    return sorted({asked} | {1 << power for power in range(largest.bit_length())})
