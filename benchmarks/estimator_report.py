@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backend.domain.estimate.cases import predict_case
 from benchmarks.estimator_report_platform import describe_platform_runs
-from benchmarks.estimator_report_text import CLOSING, OPENING, describe_hosted_run
+from benchmarks.estimator_report_text import CLOSING, OPENING, describe_hosted_run, show_args
 from benchmarks.measured_cases import is_held_out
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,7 +146,19 @@ def describe_recommendation(rows: list[dict[str, Any]]) -> str:
         f"{slow:.3f} s an example with the defaults (batch 2 × 8, checkpointing, no loader workers), "
         f"{fast:.3f} s with batch 8 × 2, no checkpointing, 14 workers and liger: {slow / fast:.2f} times as fast. "
         "The estimator recommends the same changes with batch 16 × 1 and 4 workers on this card; that very "
-        "combination has not been measured."
+        "combination has not been measured.\n\n" + describe_recommended_loss()
+    )
+
+
+def describe_recommended_loss() -> str:
+    """Return how the recommended settings' loss curve lies beside the defaults' (`benchmarks/recommended_loss.py`)."""
+    found = json.loads((MEASURED / "recommended_loss.json").read_text(encoding="utf-8"))
+    return (
+        "The same changes on the demonstration model, through the platform on a CPU "
+        f"({show_args(found['recommended'])}; Liger does not run there): the loss of a step differs by "
+        f"{found['distance']:.4f} on average from the defaults' curve, and between two seeds of the defaults by "
+        f"{found['noise']:.4f}. The last ten losses are {found['last_ten'][0]:.4f} with the defaults, "
+        f"{found['last_ten'][1]:.4f} as recommended and {found['last_ten'][2]:.4f} with another seed."
     )
 
 
