@@ -20,7 +20,8 @@ SAVE_STEPS = 10
 _MET_STEP = 3
 _START_SECONDS = 240.0
 _END_SECONDS = 420.0
-_SLOW_SECONDS = 40.0
+_SLOW_SECONDS = 60.0
+_MOST_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Wave:
         """Submit a job."""
         pace = REAL_STEP_SECONDS + 0.04 if is_real else STEP_SECONDS
         span = self.fault.span_seconds * (1.3 if is_real else self.random.uniform(0.4, 1.2))
-        steps = steps or max(2 * SAVE_STEPS, int(span / pace))
+        steps = steps or min(_MOST_STEPS, max(2 * SAVE_STEPS, int(span / pace)))
         name = f"chaos {self.number:02} {next(self._numbers):02} of {self.fault.name}"
         body: Json = {
             "name": name,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from backend import storage
 from backend.domain.job import JobKind
 from backend.domain.protocol import LEASE_SECONDS, DatasetLink, LaunchOrder, TrackingPlan
 from backend.services import swanlab_access
@@ -18,6 +19,9 @@ from backend.tables.job import Job, MetricRow
 from backend.tables.user import User
 
 LOG_LIMIT_BYTES = 256 << 20
+"""Of all attempts of a job together."""
+LEAST_LOG_BYTES = 1 << 20
+"""What a further attempt may write in any case: enough to say why it ended."""
 
 
 def derive_lease(job: Job, supervisor: str, node_rank: int = 0) -> str:
@@ -67,7 +71,7 @@ def build_order(
         tracking=_plan_tracking(session, job),
         resume_from_attempt=job.attempt - 1 if job.attempt > 1 else None,
         last_known_step=_find_last_step(session, job),
-        log_limit_bytes=LOG_LIMIT_BYTES,
+        log_limit_bytes=max(LEAST_LOG_BYTES, LOG_LIMIT_BYTES - storage.measure_log(job.id)),
         total_steps=job.total_steps,
     )
 

@@ -14,6 +14,7 @@ from backend.domain.errors import Conflict, NotFound
 from backend.domain.job import EndReason
 from backend.domain.protocol import FinalReport, LaunchOrder, Reply, Report
 from backend.services import endings, jobs, pace, reports
+from backend.services.launch_orders import LEAST_LOG_BYTES, LOG_LIMIT_BYTES
 from backend.services.pages import PageWish
 from backend.tables.job import GpuSample, Job, MetricRow
 from backend.tables.ledger import LedgerEntry
@@ -28,6 +29,7 @@ from tests.factories import (
     register_node,
     start_job,
     submit_job,
+    write_attempt_file,
 )
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -235,6 +237,21 @@ def test_samples_of_one_moment_are_kept_once(owner_id: str) -> None:
 
 
 # -- the end -----------------------------------------------------------------------------------------------
+
+
+def test_the_logs_of_all_attempts_share_one_limit(owner_id: str) -> None:
+    order = start_job(owner_id)
+    assert order.log_limit_bytes == LOG_LIMIT_BYTES
+    log = write_attempt_file(order.job_id, 1, "job.log", b"a line\n")
+    finish_job(order, "preempted")
+    assign_jobs()
+    order = claim_job(order.job_id)
+    assert order.log_limit_bytes == LOG_LIMIT_BYTES - 7
+    with log.open("r+b") as file:
+        file.truncate(LOG_LIMIT_BYTES)  # a hole, which takes no room
+    finish_job(order, "preempted")
+    assign_jobs()
+    assert claim_job(order.job_id).log_limit_bytes == LEAST_LOG_BYTES
 
 
 def test_a_finish_sent_twice_ends_and_charges_once(owner_id: str) -> None:
