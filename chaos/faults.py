@@ -73,7 +73,7 @@ def fill_disks(wave: Wave) -> None:
             wave.wrongly_told.append(
                 f"{victim.id} had a full disk, but ended as {job['end_reason']}: {job['error']}"
             )
-        room.enlarge(wave.platform.home / "jobs" / victim.id)
+        room.make_room(wave.platform.home / "jobs" / victim.id)
         resume(wave, victim)
 
 

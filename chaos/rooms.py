@@ -7,7 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
-_MEGABYTE = 1 << 20
+_DISK_BYTES = 64 << 20
+_BALLAST = "ballast"
 
 
 class Room:
@@ -42,13 +43,15 @@ class Room:
         )
         return answer.returncode == 0 and mounted.returncode == 0
 
-    def mount(self, folder: Path, size_bytes: int) -> None:
-        """Mount an empty disk of that size at `folder`, which only this view shows."""
-        self._run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder))
+    def mount(self, folder: Path, free_bytes: int) -> None:
+        """Mount a disk with that much room at `folder`, which only this view shows; the rest of it is ballast."""
+        self._run("mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(folder))
+        with (self.see(folder) / _BALLAST).open("wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, _DISK_BYTES - free_bytes)
 
-    def enlarge(self, folder: Path) -> None:
-        """Give a mounted disk room enough."""
-        self._run("mount", "-o", f"remount,size={64 * _MEGABYTE}", str(folder))
+    def make_room(self, folder: Path) -> None:
+        """Drop the ballast of a mounted disk."""
+        (self.see(folder) / _BALLAST).unlink()
 
     def see(self, path: Path) -> Path:
         """Return the path under which we see what `path` is inside."""
