@@ -90,7 +90,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def choose_faults(options: argparse.Namespace) -> list[Fault]:
     """Return the faults that are asked for, in the order of the suite."""
     wanted = [fault for fault in FAULTS if not options.short or fault.name in SHORT]
-    return [fault for fault in wanted if options.only in fault.name]
+    chosen = [fault for fault in wanted if options.only in fault.name]
+    if not chosen:
+        raise SystemExit(f"No fault is called so; there is: {', '.join(fault.name for fault in wanted)}")
+    return chosen
 
 
 class Suite:
