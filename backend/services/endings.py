@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend import queue
@@ -28,6 +29,9 @@ def end_attempt(
 
     `run_seconds` is the attempt's wall time; unmeasured, the time until its lease ran out counts.
     """
+    # First of all, as whoever else ends this attempt now also does: the charge is known to be single by its row, and two
+    # that take job and charge in different order would wait for one another.
+    session.execute(select(Job.id).where(Job.id == job.id).with_for_update())
     now = utc_now()
     outcome = decide_outcome(reason, job.faults, job.stop_requested_at is not None)
     if run_seconds is None:
