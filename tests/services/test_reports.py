@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
-from backend.database import transaction
+from backend.database import get_engine, transaction
 from backend.domain.errors import Conflict, NotFound
 from backend.domain.job import EndReason
 from backend.domain.protocol import FinalReport, LaunchOrder, Reply, Report
@@ -291,6 +292,27 @@ def test_jobs_of_one_owner_that_end_at_once_do_not_wait_for_each_other(owner_id:
         message = FinalReport.model_validate(ending)
         reports.finish(session, order.job_id, order.attempt, order.lease_token, message)
     assert read_job(order.job_id).status == "succeeded"
+
+
+def test_the_last_word_in_the_middle_of_another_end_waits_for_it(owner_id: str) -> None:
+    """A lost node's job is ended by us while its supervisor, heard again, says its last word: one of them counts."""
+    order, said = start_job(owner_id), []
+
+    def speak(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO ledger_entries") and not said:
+            said.append(pool.submit(finish_job, order))
+            time.sleep(0.5)  # until it stands where the two could wait for each other
+
+    with ThreadPoolExecutor(1) as pool:
+        event.listen(get_engine(), "after_cursor_execute", speak)
+        try:
+            with transaction() as session:
+                endings.end_attempt(session, session.get_one(Job, order.job_id), EndReason.NODE_LOST)
+        finally:
+            event.remove(get_engine(), "after_cursor_execute", speak)
+        said[0].result(10)
+    job = read_job(order.job_id)
+    assert (job.status, job.attempt, len(_list_charges())) == ("queued", 2, 1)
 
 
 def test_every_attempt_is_charged_and_their_times_add_up(owner_id: str) -> None:
