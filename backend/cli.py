@@ -180,15 +180,18 @@ def _run_node(_settings: Settings, _options: argparse.Namespace, rest: list[str]
 
 
 def _run_calibrate(settings: Settings, _options: argparse.Namespace, rest: list[str]) -> int:
-    """Beside a platform that `up` started, its address and node token need not be said."""
+    """Beside a platform that `up` started, nothing need be said; elsewhere the node's own settings count, or none."""
     from backend.launch.state import find_state
 
     state = find_state(settings.home)
-    if state is not None:
-        os.environ.setdefault("TUNEFORGE_SERVER_URL", state.address)
-        os.environ.setdefault("TUNEFORGE_NODE_TOKEN", settings.node_token)
-        os.environ.setdefault("TUNEFORGE_HOME", str(settings.home))
-        os.environ.setdefault("TUNEFORGE_NODE_NAME", settings.node_name)
+    is_elsewhere = "TUNEFORGE_SERVER_URL" in os.environ or "--server" in rest
+    if state is not None and not is_elsewhere:
+        os.environ |= {
+            "TUNEFORGE_SERVER_URL": state.address,
+            "TUNEFORGE_NODE_TOKEN": settings.node_token,
+            "TUNEFORGE_HOME": str(settings.home),
+            "TUNEFORGE_NODE_NAME": settings.node_name,
+        }
     _become("worker.main", "calibrate", *rest)
 
 

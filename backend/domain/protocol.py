@@ -8,6 +8,7 @@ twice or late: the attempt number and the lease decide.
 |---|---|
 | `POST /internal/v1/nodes/register` | `Registration` → `Welcome` |
 | `POST /internal/v1/nodes/heartbeat` | `Heartbeat` → `HeartbeatReply` |
+| `POST /internal/v1/nodes/calibration` | `Calibration` → `Taken` |
 | `POST /internal/v1/jobs/{id}/attempts/{n}/claim` | `Claim` → `LaunchOrder`, or 409 |
 | `POST /internal/v1/jobs/{id}/attempts/{n}/report` | `Report` → `Reply`, 409 when the lease is lost |
 | `POST /internal/v1/jobs/{id}/attempts/{n}/finish` | `FinalReport` → `Reply`; twice is like once |
@@ -20,6 +21,7 @@ calls; the others hold leases of their own by the last. Rank 0 is given its orde
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -94,6 +96,11 @@ class Probe(Message):
     bytes_per_second: float = Field(gt=1e6, lt=1e16)
     operation_seconds: float = Field(gt=1e-9, lt=1)
     picture_seconds: float = Field(gt=1e-6, lt=60)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this measurement from others."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
 class Calibration(Message):

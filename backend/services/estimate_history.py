@@ -21,11 +21,16 @@ _WORK = ("training", "evaluating", "saving")
 """The phases of a run (`protocol.Phase`) that stand for the estimate's seconds until the first step and after it."""
 
 
-def find_correction(session: Session, cell: Cell) -> Correction | None:
-    """Return what the newest jobs of the cell's GPU kind teach about it."""
+def find_correction(session: Session, cell: Cell, modelled_on: str | None) -> Correction | None:
+    """Return what the newest jobs of the cell's GPU kind teach about it.
+
+    `modelled_on` is the fingerprint of the measured figures that the new estimate rests on (None for published ones).
+    Jobs modelled on others teach nothing of these: what they found wrong, measuring may have put right.
+    """
     newest = (
         select(EstimateRecord)
         .where(EstimateRecord.gpu_kind == cell.gpu_kind)
+        .where(EstimateRecord.modelled_on.is_not_distinct_from(modelled_on))
         .order_by(EstimateRecord.id.desc())
         .limit(MAX_RUNS)
     )
@@ -63,6 +68,7 @@ def _read_record(estimate: Mapping[str, Any], phase_seconds: Mapping[str, float]
     modelled, shown = estimate["modelled_seconds"], estimate["duration_seconds"]
     return {
         **Cell(**estimate["group"])._asdict(),
+        "modelled_on": estimate["modelled_on"],
         "modelled_setup_seconds": modelled["setup"],
         "modelled_work_seconds": modelled["work"],
         "shown_low_seconds": shown["low"],

@@ -322,6 +322,8 @@ def _estimate(
     available = nodes.count_devices(session, utc_now()).get(gpu_kind, {})
     tuned = isinstance(body, EvaluateBody) and body.adapter is not None
     group = Cell(gpu_kind, _name_group_stage(kind, stage, tuned), weights.model.architecture, finetuning_type)
+    probe = nodes.find_probe(session, gpu_kind)
+    modelled_on = probe.fingerprint if probe else None
     estimate = estimate_job(
         kind=kind.value,
         stage=stage,
@@ -336,11 +338,11 @@ def _estimate(
         queue_seconds=queue_seconds,
         currency=get_settings().currency,
         tuned=tuned,
-        correction=estimate_history.find_correction(session, group),
-        probe=nodes.find_probe(session, gpu_kind),
+        correction=estimate_history.find_correction(session, group, modelled_on),
+        probe=probe,
         gpu_counts=_list_counts(session, gpu_kind, gpu_count),
     )
-    return estimate | {"group": group._asdict()}
+    return estimate | {"group": group._asdict(), "modelled_on": modelled_on}
 
 
 def _name_group_stage(kind: JobKind, stage: str, tuned: bool) -> str:

@@ -21,6 +21,9 @@ class EstimateRecord(Identified, Base):
     stage: Mapped[str]
     family: Mapped[str]
     finetuning_type: Mapped[str]
+    modelled_on: Mapped[str | None] = mapped_column(
+        doc="fingerprint of the measured figures of the device, null for published ones"
+    )
     modelled_setup_seconds: Mapped[float]
     modelled_work_seconds: Mapped[float]
     shown_low_seconds: Mapped[float]

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from backend.settings import get_settings
 from tests.factories import Person
+from tests.web.test_estimate_history import run_job
 from tests.web.test_jobs import TRAIN
 from tests.web.test_nodes_door import Door
 
@@ -34,6 +35,24 @@ def test_estimates_rest_on_what_the_slowest_node_measured(platform: None, owner:
     fast = PROBE | {"flops_per_second": 1e12}
     assert door.post("/nodes/calibration", {"name": "gpu-1", "probes": [fast]}).status_code == 200
     assert owner.post("/estimates", json=TRAIN).json()["modelled_seconds"] == after["modelled_seconds"]
+
+
+def test_what_jobs_taught_of_the_published_figures_is_not_put_on_top_of_measured_ones(
+    platform: None, owner: Person, door: Door
+) -> None:
+    """A machine twice as slow, once learnt from its jobs, then measured: its jobs take twice, not four times as long."""
+    for _ in range(9):
+        run_job(owner, 2.0)
+    learnt = owner.post("/estimates", json=TRAIN).json()
+    assert learnt["learnt_from"] == 9
+    door.post("/nodes/calibration", {"name": "node-1", "probes": [PROBE]})
+    measured = owner.post("/estimates", json=TRAIN).json()
+    assert (measured["basis"], measured["learnt_from"]) == ("calibrated", 0)
+    assert sum(measured["modelled_seconds"].values()) == pytest.approx(
+        measured["duration_seconds"]["expected"], abs=0.5
+    )
+    run_job(owner, 1.0)
+    assert owner.post("/estimates", json=TRAIN).json()["learnt_from"] == 1
 
 
 def test_measuring_again_replaces_and_other_kinds_stay(platform: None, owner: Person, door: Door) -> None:
