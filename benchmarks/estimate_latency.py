@@ -65,6 +65,7 @@ def build_job(model: str, finetuning_type: str, gpu_kind: str) -> Callable[[], d
             datasets=[DatasetFacts.parse(12_000, facts)],
             gpu_kind=gpu_kind,
             gpu_count=2,
+            gpu_counts=(1, 2, 4, 8),
         )
 
     return estimate

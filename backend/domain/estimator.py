@@ -8,21 +8,18 @@ from typing import Any, NamedTuple
 
 from backend.domain import pricing
 from backend.domain.estimate.advice import find_smallest_change, judge_fit
-from backend.domain.estimate.batch import build_batches
 from backend.domain.estimate.dataset_facts import DatasetFacts, combine_datasets
 from backend.domain.estimate.gpu_counts import compare_gpu_counts
 from backend.domain.estimate.history import SETUP_PHASES, Correction, split_seconds
-from backend.domain.estimate.memory import Memory, estimate_memory
+from backend.domain.estimate.memory import Memory
 from backend.domain.estimate.phases import (
     Steps,
-    count_steps,
     estimate_generation_bytes,
     estimate_generation_phases,
-    estimate_train_phases,
 )
 from backend.domain.estimate.recommend import recommend
 from backend.domain.estimate.run_settings import RunSettings, parse_run_settings
-from backend.domain.estimate.speed import estimate_step
+from backend.domain.estimate.train_run import estimate_train_run
 from backend.domain.gpu_kinds import describe_gpu_kind
 from backend.domain.model_facts import ModelFacts
 from backend.domain.protocol import Probe
@@ -53,7 +50,7 @@ class _Price(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class _EvaluateRun:
     phases: dict[str, float]
     steps: Steps
     memory: Memory
@@ -95,7 +92,7 @@ def estimate_job(
     )
     data = combine_datasets(datasets)
     is_train = kind == "train"
-    outcome = _estimate_train(run, args, data) if is_train else _estimate_evaluate(run, args, data, tuned)
+    outcome = estimate_train_run(run, args, data) if is_train else _estimate_evaluate(run, args, data, tuned)
     warnings = _list_unknown(run, data)
     widen = _UNKNOWN_SPREAD ** len(warnings)
     modelled = split_seconds(outcome.phases)
@@ -121,19 +118,11 @@ def estimate_job(
     }
 
 
-def _estimate_train(run: RunSettings, args: Mapping[str, Any], data: DatasetFacts) -> _Outcome:
-    usual, largest = build_batches(run, data)
-    steps = count_steps(run, args, data)
-    step = estimate_step(run, usual)
-    phases = estimate_train_phases(run, args, data, usual, steps, step)
-    return _Outcome(phases, steps, estimate_memory(run, largest))
-
-
 def _estimate_evaluate(
     run: RunSettings, args: Mapping[str, Any], data: DatasetFacts, tuned: bool
-) -> _Outcome:
+) -> _EvaluateRun:
     phases, steps = estimate_generation_phases(run, args, data, tuned=tuned)
-    return _Outcome(phases, steps, Memory(estimate_generation_bytes(run, args, data)))
+    return _EvaluateRun(phases, steps, Memory(estimate_generation_bytes(run, args, data)))
 
 
 def _recommend(

@@ -7,12 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from backend.domain.estimate.advice import judge_fit
-from backend.domain.estimate.batch import build_batches
 from backend.domain.estimate.dataset_facts import DatasetFacts
-from backend.domain.estimate.memory import estimate_memory
-from backend.domain.estimate.phases import count_steps, estimate_train_phases
 from backend.domain.estimate.run_settings import RunSettings
-from backend.domain.estimate.speed import estimate_step
+from backend.domain.estimate.train_run import estimate_train_run
 
 
 @dataclass(frozen=True)
@@ -56,9 +53,7 @@ def _estimate(
         for field, name in names.items()
         if getattr(changed, field) != getattr(run, field)
     }
-    usual, largest = build_batches(changed, data)
-    steps = count_steps(changed, args, data)
-    phases = estimate_train_phases(changed, args, data, usual, steps, estimate_step(changed, usual))
+    found = estimate_train_run(changed, args, data)
     return CountChoice(
-        changed.gpu_count, changes, phases, judge_fit(estimate_memory(changed, largest), run.gpu.memory_bytes)
+        changed.gpu_count, changes, found.phases, judge_fit(found.memory, run.gpu.memory_bytes)
     )

@@ -11,9 +11,9 @@ from backend.domain.estimate.advice import judge_fit
 from backend.domain.estimate.batch import build_batches
 from backend.domain.estimate.dataset_facts import DatasetFacts
 from backend.domain.estimate.memory import estimate_memory
-from backend.domain.estimate.phases import count_steps, estimate_train_phases
 from backend.domain.estimate.run_settings import RunSettings
 from backend.domain.estimate.speed import estimate_step
+from backend.domain.estimate.train_run import estimate_train_run
 
 _WORTH_IT = 0.95
 """Nothing is recommended that takes more than this share of the time."""
@@ -58,18 +58,12 @@ def recommend(
     if best is None or best.seconds > _WORTH_IT * base:
         return None
     changed_args = _list_changes(run, best.run)
-    phases = _estimate_phases(best.run, dict(args) | changed_args, data)
+    phases = estimate_train_run(best.run, dict(args) | changed_args, data).phases
     # With few examples a larger batch is not full: then nothing is gained.
-    if tried and sum(phases.values()) > _WORTH_IT * sum(_estimate_phases(run, args, data).values()):
+    if tried and sum(phases.values()) > _WORTH_IT * sum(estimate_train_run(run, args, data).phases.values()):
         return None
     why, why_zh = _explain(run, best.run)
     return Recommendation(changed_args, best.run, phases, why, why_zh)
-
-
-def _estimate_phases(run: RunSettings, args: Mapping[str, Any], data: DatasetFacts) -> dict[str, float]:
-    usual, _ = build_batches(run, data)
-    steps = count_steps(run, args, data)
-    return estimate_train_phases(run, args, data, usual, steps, estimate_step(run, usual))
 
 
 def _try(
