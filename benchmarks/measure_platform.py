@@ -1,6 +1,6 @@
 """Runs jobs of many kinds through a running platform, one after the other, and keeps estimate beside truth.
 
-python benchmarks/measure_platform.py --url http://127.0.0.1:8000 --home .tuneforge
+python -m benchmarks.measure_platform --url http://127.0.0.1:8000 --home .tuneforge
 
 Needs a platform whose demonstration is ready (`make up`), on a machine with nothing else to do. Every job is
 submitted only when the one before has ended, so each estimate rests on all jobs before it and on none after.
@@ -9,11 +9,9 @@ Writes `benchmarks/measured/platform_cpu.jsonl`, which `make estimator-report` r
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,9 @@ from typing import Any
 import httpx
 
 from backend.domain.demonstration import HELDOUT_DATASET_NAME, MODEL_NAME, TRAIN_DATASET_NAME
+from benchmarks.platform_client import open_platform, run_job
 
 TARGET = Path(__file__).resolve().parent / "measured" / "platform_cpu.jsonl"
-_FINISHED = {"succeeded", "failed", "cancelled"}
 
 
 def _train(
@@ -86,28 +84,12 @@ CASES = [
 
 def main() -> int:
     """Run all cases in order and write what each was estimated at and took."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--home", type=Path, default=Path(".tuneforge"))
-    options = parser.parse_args()
-    with httpx.Client(base_url=options.url, timeout=60) as client:
-        client.headers["Authorization"] = f"Bearer {make_token(client, options.home)}"
-        with TARGET.open("w", encoding="utf-8") as file:
-            for row in run_cases(client):
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                show(row)
+    with open_platform(__doc__.splitlines()[0]) as platform, TARGET.open("w", encoding="utf-8") as file:
+        for row in run_cases(platform.client):
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            show(row)
     return 0
-
-
-def make_token(client: httpx.Client, home: Path) -> str:
-    """Sign in as the administrator and return an API token."""
-    password = (
-        os.environ.get("TUNEFORGE_ADMIN_PASSWORD")
-        or (home / "secrets" / "admin_password").read_text().strip()
-    )
-    body = {"username": "admin", "password": password, "name": f"benchmark-{time.time_ns()}"}
-    return str(client.post("/api/v1/tokens", json=body).raise_for_status().json()["token"])
 
 
 def run_cases(client: httpx.Client) -> Iterator[dict[str, Any]]:
@@ -139,17 +121,6 @@ def run_cases(client: httpx.Client) -> Iterator[dict[str, Any]]:
             "phase_seconds": actual["phase_seconds"],
             "load_average": os.getloadavg()[0],
         }
-
-
-def run_job(client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
-    """Submit a job and return it once it has succeeded."""
-    job: dict[str, Any] = client.post("/api/v1/jobs", json=body).raise_for_status().json()
-    while job["status"] not in _FINISHED:
-        time.sleep(0.5)
-        job = client.get(f"/api/v1/jobs/{job['id']}").raise_for_status().json()
-    if job["status"] != "succeeded":
-        sys.exit(f"{body['name']} ended as {job['status']}: {job['error']}")
-    return job
 
 
 def show(row: dict[str, Any]) -> None:

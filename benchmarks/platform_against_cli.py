@@ -7,51 +7,26 @@ Exit code 1 when the final losses differ in the first 4 digits.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-
-import httpx
+from typing import Any
 
 from backend.domain.demonstration import build_train_job
-
-_FINISHED = {"succeeded", "failed", "cancelled"}
+from benchmarks.platform_client import open_platform, run_job
 
 
 def main() -> int:
     """Run both and print the comparison as a table and as one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--home", type=Path, default=Path(".tuneforge"))
-    options = parser.parse_args()
-    password = os.environ.get("TUNEFORGE_ADMIN_PASSWORD") or (
-        (options.home / "secrets" / "admin_password").read_text().strip()
-    )
-    with httpx.Client(base_url=options.url, timeout=30) as client:
-        body = {"username": "admin", "password": password, "name": f"benchmark-{time.time_ns()}"}
-        token = client.post("/api/v1/tokens", json=body).raise_for_status().json()["token"]
-        client.headers["Authorization"] = f"Bearer {token}"
-        job = run_on_platform(client)
-    folder = options.home.resolve() / "jobs" / job["id"] / "attempts" / str(job["attempt"])
+    with open_platform(__doc__) as (client, home):
+        job = run_job(client, build_train_job())
+    folder = home.resolve() / "jobs" / job["id"] / "attempts" / str(job["attempt"])
     alone_seconds, alone = run_alone(folder)
     return show(job, json.loads((folder / "output" / "all_results.json").read_text()), alone, alone_seconds)
-
-
-def run_on_platform(client: httpx.Client) -> dict[str, object]:
-    """Submit the demonstration's train job and return it once it is finished."""
-    job = client.post("/api/v1/jobs", json=build_train_job()).raise_for_status().json()
-    while job["status"] not in _FINISHED:
-        time.sleep(1)
-        job = client.get(f"/api/v1/jobs/{job['id']}").raise_for_status().json()
-    if job["status"] != "succeeded":
-        sys.exit(f"the job ended as {job['status']}: {job['error']}")
-    return dict(job)
 
 
 def run_alone(attempt: Path) -> tuple[float, dict[str, float]]:
@@ -72,11 +47,10 @@ def run_alone(attempt: Path) -> tuple[float, dict[str, float]]:
 
 
 def show(
-    job: dict[str, object], platform: dict[str, float], alone: dict[str, float], alone_seconds: float
+    job: dict[str, Any], platform: dict[str, float], alone: dict[str, float], alone_seconds: float
 ) -> int:
     """Print the table and say by the exit code whether the losses agree."""
     actual = job["actual"]
-    assert isinstance(actual, dict)
     run_seconds = actual["duration_seconds"]
     same = f"{platform['train_loss']:.4g}" == f"{alone['train_loss']:.4g}"
     print(f"{'':24}{'platform':>14}{'llamafactory-cli':>20}{'ratio':>10}")

@@ -11,11 +11,9 @@ further away than noise does.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,7 +22,7 @@ from backend.domain.demonstration import build_train_job
 from backend.domain.estimator import DatasetFacts, estimate_job
 from backend.domain.model_facts import parse_model_facts
 from backend.domain.published_models import find_published_config
-from benchmarks.measure_platform import make_token, run_job
+from benchmarks.platform_client import open_platform, run_job
 
 EPOCHS = 1
 PICTURE_FACTS = {
@@ -39,12 +37,7 @@ DEFAULTS = {
 
 def main() -> int:
     """Run the three jobs and print their distances as a table and as one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--home", type=Path, default=Path(".tuneforge"))
-    options = parser.parse_args()
-    with httpx.Client(base_url=options.url, timeout=60) as client:
-        client.headers["Authorization"] = f"Bearer {make_token(client, options.home)}"
+    with open_platform(__doc__.splitlines()[0]) as (client, _home):
         body = build_train_job()
         body["args"] |= DEFAULTS
         recommended = recommend_for_h200()
@@ -75,7 +68,7 @@ def run_named(
 ) -> dict[str, Any]:
     """Run the job with some arguments changed; return its losses by step and the seconds of its steps."""
     job = run_job(client, body | {"name": name, "args": body["args"] | change})
-    points = client.get(f"/api/v1/jobs/{job['id']}/metrics").raise_for_status().json()["points"]
+    points = client.get(f"/jobs/{job['id']}/metrics").raise_for_status().json()["points"]
     losses = {point["step"]: point["loss"] for point in points if point.get("loss") is not None}
     seconds = job["actual"]["phase_seconds"]["training"]
     print(
