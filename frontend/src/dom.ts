@@ -47,3 +47,14 @@ export function replaceChildrenIfChanged(parent: Element, key: string, build: ()
   parent.setAttribute("data-shown", key);
   parent.replaceChildren(...build());
 }
+
+const PAUSE_MS = 250;
+
+/** Do something once a person has stopped typing in a search field. */
+export function onPause(input: HTMLInputElement, act: () => void): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(act, PAUSE_MS);
+  });
+}

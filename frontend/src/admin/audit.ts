@@ -1,6 +1,6 @@
 // Who did what: the audit trail, newest first, narrowed to a user or an action.
 import { callFirst } from "../api";
-import { type Child, element, get, replaceChildrenIfChanged } from "../dom";
+import { type Child, element, get, onPause, replaceChildrenIfChanged } from "../dom";
 import { formatTime } from "../format";
 import { t } from "../language";
 import { type Poll, poll } from "../poll";
@@ -61,11 +61,7 @@ export function startAudit(isShown: () => boolean): Poll {
     void watch.now();
   }
 
-  let typing: ReturnType<typeof setTimeout> | undefined;
-  user.addEventListener("input", () => {
-    clearTimeout(typing);
-    typing = setTimeout(narrow, 250);
-  });
+  onPause(user, narrow);
   action.addEventListener("change", narrow);
   get("#more-audit").addEventListener("click", () => {
     wanted += PAGE_SIZE;

@@ -1,6 +1,6 @@
 // Everybody's jobs in one table.
 import { call } from "../api";
-import { type Child, element, get, replaceChildrenIfChanged } from "../dom";
+import { type Child, element, get, onPause, replaceChildrenIfChanged } from "../dom";
 import { formatAgo, formatMoney, formatTime } from "../format";
 import { type Group, buildGroupButtons, fetchJobs } from "../job_pages";
 import { describeDevices, describeProgress } from "../job_rows";
@@ -33,11 +33,7 @@ export function startJobs(isShown: () => boolean): Poll {
     void watch.now();
   }
 
-  let typing: ReturnType<typeof setTimeout> | undefined;
-  search.addEventListener("input", () => {
-    clearTimeout(typing);
-    typing = setTimeout(() => choose(group), 250);
-  });
+  onPause(search, () => choose(group));
   get("#more").addEventListener("click", () => {
     wanted += PAGE_SIZE;
     void watch.now();

@@ -1,6 +1,6 @@
 /** Choosing among one's jobs: a list that can be searched, in a dialog. */
 import { type Page, call } from "../api";
-import { element } from "../dom";
+import { element, onPause } from "../dom";
 import { formatAgo } from "../format";
 import { type Job, type JobKind, statusBadge } from "../jobs";
 import { t } from "../language";
@@ -57,13 +57,12 @@ class PickerDialog {
   });
   private readonly confirm: HTMLButtonElement;
   private readonly dialog: HTMLDialogElement;
-  private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly choice: JobChoice,
     private readonly done: (jobs: Job[]) => void,
   ) {
-    this.search.addEventListener("input", () => this.searchSoon());
+    onPause(this.search, () => void this.load());
     this.confirm = element("button", { class: "button primary", value: "yes", disabled: true }, choice.confirm);
     this.dialog = element(
       "dialog",
@@ -92,11 +91,6 @@ class PickerDialog {
     document.body.append(this.dialog);
     this.dialog.showModal();
     void this.load();
-  }
-
-  private searchSoon(): void {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => void this.load(), 250);
   }
 
   private async load(): Promise<void> {

@@ -5,7 +5,7 @@ import { startNodes } from "../admin/nodes";
 import { startUsage } from "../admin/usage";
 import { startUsers } from "../admin/users";
 import { get } from "../dom";
-import { Tabs } from "../job/tabs";
+import { Tabs } from "../tabs";
 import type { Poll } from "../poll";
 
 const starts: Record<string, (isShown: () => boolean) => Poll> = {

@@ -1,5 +1,5 @@
 // The job centre: one's jobs by kind and state, what can be done to each, and the choice of which to compare.
-import { element, get, icon, replaceChildrenIfChanged } from "../dom";
+import { element, get, icon, onPause, replaceChildrenIfChanged } from "../dom";
 import { buildJobCard } from "../job_card";
 import { type Counts, type Group, buildGroupButtons, fetchJobs, parseGroup } from "../job_pages";
 import type { Job, JobKind } from "../jobs";
@@ -80,11 +80,7 @@ for (const tab of document.querySelectorAll<HTMLElement>("[role=tab]")) {
   });
 }
 
-let typing: ReturnType<typeof setTimeout> | undefined;
-search.addEventListener("input", () => {
-  clearTimeout(typing);
-  typing = setTimeout(applyFilters, 250);
-});
+onPause(search, applyFilters);
 sort.addEventListener("change", applyFilters);
 get("#more").addEventListener("click", () => {
   wantedRows += PAGE_SIZE;

@@ -6,7 +6,7 @@ import { JobInfo } from "../job/info";
 import { LiveJob } from "../job/live_job";
 import { JobParameters } from "../job/parameters";
 import { JobResults } from "../job/results";
-import { Tabs } from "../job/tabs";
+import { Tabs } from "../tabs";
 import { JobTracking } from "../job/tracking";
 import type { Job } from "../jobs";
 import { LogView } from "../live/log_view";
