@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--address", help="where the platform is (this home's by default)")
     commands.add_parser("web", help="one process: pages, REST interface and the nodes' door")
     commands.add_parser("housekeeper", help="one process: dispatches, reaps, charges, prunes")
+    commands.add_parser("librarian", help="one process: imports, checks and downloads datasets and models")
     commands.add_parser("node", help="one process: runs jobs on this machine's GPUs", add_help=False)
     commands.add_parser(
         "calibrate", help="measure this machine's devices, for estimates that fit them", add_help=False
@@ -174,6 +175,15 @@ def _run_housekeeper(settings: Settings, _options: argparse.Namespace, _rest: li
     _become("celery", *arguments)
 
 
+def _run_librarian(settings: Settings, _options: argparse.Namespace, _rest: list[str]) -> int:
+    from backend.librarian import keeper
+
+    if not settings.database_url:
+        raise LaunchError("Set DATABASE_URL, or start everything at once by `tuneforge up`.")
+    keeper.main()
+    return 0
+
+
 def _run_node(_settings: Settings, _options: argparse.Namespace, rest: list[str]) -> int:
     # The backend imports nothing of the worker: another program takes this process over.
     _become("worker.main", "node", *rest)
@@ -242,6 +252,7 @@ _COMMANDS = {
     "demo": _run_demo,
     "web": _run_web,
     "housekeeper": _run_housekeeper,
+    "librarian": _run_librarian,
     "node": _run_node,
     "calibrate": _run_calibrate,
     "migrate": _run_migrate,

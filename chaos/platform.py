@@ -147,7 +147,7 @@ class Platform:
     # -- what runs -----------------------------------------------------------------------------------------
 
     def find(self, name: str) -> psutil.Process:
-        """Return a part of `tuneforge up` by its name: postgres, redis, web, housekeeper, node."""
+        """Return a part of `tuneforge up` by its name: postgres, redis, web, housekeeper, librarian, node."""
         found: list[psutil.Process] = []
 
         def look() -> bool:

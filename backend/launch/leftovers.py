@@ -7,7 +7,7 @@ from pathlib import Path
 
 from backend.launch import children, state
 
-_ORDER = ("node", "housekeeper", "web", "redis", "postgres")
+_ORDER = ("node", "librarian", "housekeeper", "web", "redis", "postgres")
 
 
 def clear_leftovers(home: Path) -> None:
@@ -17,7 +17,7 @@ def clear_leftovers(home: Path) -> None:
         return
     for name in _ORDER:
         mark = last.children.get(name)
-        if mark is not None and name in ("node", "housekeeper", "web"):
+        if mark is not None and name not in ("redis", "postgres"):
             children.end_process(mark, signal.SIGKILL, 5)
         elif mark is not None:
             _end_service(name, mark)

@@ -148,7 +148,12 @@ class Platform:
         }
         password = settings.admin_password or read_or_make_secret("admin_password", self.home)
         web_environment = environment | {"TUNEFORGE_ADMIN_PASSWORD": password}
-        for name, own in (("web", web_environment), ("housekeeper", environment), ("node", node_environment)):
+        for name, own in (
+            ("web", web_environment),
+            ("housekeeper", environment),
+            ("librarian", environment),
+            ("node", node_environment),
+        ):
             log = settings.log_dir / f"{name}.log"
             child = Child(name, _build_command(name), own, log, self.home)
             self.children.append(child)
@@ -211,7 +216,7 @@ class Platform:
                 self._write_state()
 
     def _stop(self) -> None:
-        """Stop node, web and housekeeper, Redis and PostgreSQL in this order; leave no process."""
+        """Stop node, librarian, housekeeper, web, Redis and PostgreSQL in this order; leave no process."""
         began, hurry_from = time.monotonic(), self.stop_requests + 1
         self._write_state("stopping")
 
@@ -221,7 +226,7 @@ class Platform:
         named = {child.name: child for child in self.children}
         if "node" in named and named["node"].poll() is None:
             self._tell("Stopping: running jobs save a checkpoint first (Ctrl-C again: at once)")
-        for name in ("node", "housekeeper", "web"):
+        for name in ("node", "librarian", "housekeeper", "web"):
             if name in named:
                 patience = NODE_PATIENCE_SECONDS if name == "node" else _PATIENCE_SECONDS
                 if not named[name].stop(patience, is_hurried):

@@ -4,6 +4,7 @@ from backend.tables import (
     artifact,
     audit,
     base_model,
+    chore,
     dataset,
     estimate_record,
     idempotency,
@@ -11,6 +12,7 @@ from backend.tables import (
     ledger,
     node,
     pulse,
+    upload,
     user,
 )
 from backend.tables.base import Base
@@ -20,6 +22,7 @@ __all__ = [
     "artifact",
     "audit",
     "base_model",
+    "chore",
     "dataset",
     "estimate_record",
     "idempotency",
@@ -27,5 +30,6 @@ __all__ = [
     "ledger",
     "node",
     "pulse",
+    "upload",
     "user",
 ]

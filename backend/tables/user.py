@@ -22,6 +22,9 @@ class User(Identified, Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     language: Mapped[str | None]
     balance_e4: Mapped[int] = mapped_column(BigInteger, default=0)
+    storage_quota_bytes: Mapped[int | None] = mapped_column(
+        BigInteger, doc="of uploads, datasets and files together; None: what the setting says"
+    )
     share_weight: Mapped[float] = mapped_column(
         default=1.0, server_default="1", doc="of the GPUs, against other users' weights"
     )

@@ -36,7 +36,7 @@ def test_a_wrong_setting_is_named(configure: Configure, capsys: pytest.CaptureFi
     assert "short-secret" not in said
 
 
-@pytest.mark.parametrize("command", ["web", "housekeeper", "migrate"])
+@pytest.mark.parametrize("command", ["web", "housekeeper", "librarian", "migrate"])
 def test_without_a_database_a_command_says_what_to_set(
     configure: Configure, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:

@@ -78,7 +78,7 @@ def _list_variables(text: str) -> set[str]:
 
 def test_its_services_and_what_they_wait_for(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert set(services) == {"migrate", "web", "housekeeper", "node", "postgres", "redis"}
+    assert set(services) == {"migrate", "web", "housekeeper", "librarian", "node", "postgres", "redis"}
     for service in services.values():
         for other, wanted in service.get("depends_on", {}).items():
             condition = wanted["condition"]
@@ -109,7 +109,7 @@ def test_every_variable_given_is_one_that_the_program_reads(compose: dict[str, A
     known = {"DATABASE_URL", "REDIS_URL"}
     for name, described in Settings.model_fields.items():
         known.add(str(described.validation_alias or f"TUNEFORGE_{name.upper()}"))
-    for service in ("migrate", "web", "housekeeper"):
+    for service in ("migrate", "web", "housekeeper", "librarian"):
         assert set(compose["services"][service]["environment"]) <= known
     read_by_worker = set(re.findall(r"TUNEFORGE_[A-Z_]+", (ROOT / "worker" / "settings.py").read_text()))
     assert set(compose["services"]["node"]["environment"]) <= read_by_worker
@@ -123,7 +123,7 @@ def test_the_node_gets_no_secret_of_the_backend(compose: dict[str, Any]) -> None
 
 def test_every_command_is_one_of_ours(compose: dict[str, Any]) -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    for name in ("migrate", "web", "housekeeper", "node"):
+    for name in ("migrate", "web", "housekeeper", "librarian", "node"):
         program, *arguments = compose["services"][name]["command"]
         assert program in scripts
         if program == "tuneforge":
@@ -137,11 +137,11 @@ def test_stopping_leaves_jobs_the_time_to_save_and_all_see_one_home(compose: dic
     assert int(node["stop_grace_period"].removesuffix("s")) >= STOP_SECONDS + 10
     homes = {
         (name, volume)
-        for name in ("migrate", "web", "housekeeper", "node")
+        for name in ("migrate", "web", "housekeeper", "librarian", "node")
         for volume in services[name]["volumes"]
         if services[name]["environment"]["TUNEFORGE_HOME"] == volume.partition(":")[2]
     }
-    assert len(homes) == 4
+    assert len(homes) == 5
     assert {volume for _, volume in homes} == {"home:/data"}
     assert set(compose["volumes"]) == {"home", "postgres", "redis"}
 
@@ -209,7 +209,7 @@ def environments(compose: dict[str, Any], tmp_path_factory: pytest.TempPathFacto
     }
     inherited = {"PATH": f"{BIN}:/usr/bin:/bin", "HOSTNAME": socket.gethostname(), "LC_ALL": "C.UTF-8"}
     made = {}
-    for name in ("migrate", "web", "housekeeper", "node"):
+    for name in ("migrate", "web", "housekeeper", "librarian", "node"):
         given = {key: str(value) for key, value in compose["services"][name]["environment"].items()}
         made[name] = inherited | {key: own.get(key, value) for key, value in given.items()}
     yield made
@@ -276,7 +276,7 @@ def test_its_commands_start_serve_and_stop(
     log_folder: Path,
 ) -> None:
     assert start("migrate").wait(60) == 0
-    web, housekeeper = start("web"), start("housekeeper")
+    web, housekeeper, librarian = start("web"), start("housekeeper"), start("librarian")
     address = environments["node"]["TUNEFORGE_SERVER_URL"]
     home = Path(environments["web"]["TUNEFORGE_HOME"])
 
@@ -314,10 +314,11 @@ def test_its_commands_start_serve_and_stop(
         "node": "ok",
         "demonstration": "being made",
     }
-    for process in (node, housekeeper, web):
+    _wait_for(lambda: "is at work" in (log_folder / "librarian.log").read_text(), librarian)
+    for process in (node, librarian, housekeeper, web):
         process.terminate()
     # Uvicorn ends by the signal itself once it has stopped in order.
-    assert [process.wait(30) for process in (node, housekeeper, web)] == [0, 0, -signal.SIGTERM]
+    assert [process.wait(30) for process in (node, librarian, housekeeper, web)] == [0, 0, 0, -signal.SIGTERM]
     assert "Application shutdown complete" in (log_folder / "web.log").read_text()
     assert _check_health(compose, environments, "web") != 0
 
