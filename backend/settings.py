@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     currency: str = Field(default="CNY", pattern=r"^[A-Z]{3}$")
     fence_seconds: int = Field(default=600, ge=30)
     demonstration: Literal["on", "off"] = "on"
+    storage_quota_bytes: int = Field(default=100 << 30, ge=0)
+    disk_reserve_bytes: int = Field(default=1 << 30, ge=0)
+    upload_hours: int = Field(default=48, ge=1)
+    import_roots: str = ""
     audit_days: int = Field(default=365, ge=1, le=36500)
     quota_express: int | None = Field(default=None, ge=1)
     quota_flex: int | None = Field(default=None, ge=1)
@@ -91,6 +95,21 @@ class Settings(BaseSettings):
     def datasets_dir(self) -> Path:
         """Folder of datasets."""
         return self.home / "datasets"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Folder of uploads on their way."""
+        return self.home / "uploads"
+
+    @property
+    def users_dir(self) -> Path:
+        """Folder of what people own, one folder each."""
+        return self.home / "users"
+
+    @property
+    def import_folders(self) -> list[Path]:
+        """Folders of this machine from which people may import, as an administrator allowed, parted by colons."""
+        return [Path(part).absolute() for part in self.import_roots.split(":") if part.strip()]
 
     @property
     def jobs_dir(self) -> Path:

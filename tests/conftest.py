@@ -104,7 +104,7 @@ def database(migrated_database: str, redis_url: str, tuneforge_home: Path) -> It
         connection.execute(text(emptied))
     with redis.from_url(redis_url) as client:
         client.flushdb()
-    for name in ("models", "datasets", "jobs"):
+    for name in ("models", "datasets", "jobs", "uploads", "users"):
         shutil.rmtree(tuneforge_home / name, ignore_errors=True)
 
 

@@ -23,6 +23,13 @@ class Action(StrEnum):
     JOB_STOPPED = "job.stopped"
     JOB_RESUMED = "job.resumed"
     JOB_DELETED = "job.deleted"
+    UPLOAD_BEGUN = "upload.begun"
+    UPLOAD_DELETED = "upload.deleted"
+    FILE_CHANGED = "file.changed"
+    FILE_DELETED = "file.deleted"
+    DATASET_CREATED = "dataset.created"
+    DATASET_CHANGED = "dataset.changed"
+    DATASET_DELETED = "dataset.deleted"
     NODE_DRAINED = "node.drained"
     NODE_RETURNED = "node.returned"
     NODE_TOKEN_ISSUED = "node_token.issued"  # noqa: S105

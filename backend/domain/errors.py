@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 Location = tuple[str | int, ...]
 
@@ -22,7 +23,7 @@ class Problem:
 class TuneforgeError(Exception):
     """A refusal with a stable machine-readable `code` and a `detail` that tells a person what to do.
 
-    `zh` is the same in Chinese; what only programs are told may lack it.
+    `zh` is the same in Chinese; what only programs are told may lack it. `more` holds what a program needs to go on.
     """
 
     code = "error"
@@ -33,6 +34,7 @@ class TuneforgeError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.detail_zh = zh
+        self.more: dict[str, Any] = {}
         if code is not None:
             self.code = code
 
@@ -67,6 +69,22 @@ class Conflict(TuneforgeError):
     code = "conflict"
     status = 409
     title = "Conflict"
+
+
+class TooLarge(TuneforgeError):
+    """It is larger than what is allowed, or than what is left of it."""
+
+    code = "too_large"
+    status = 413
+    title = "Too large"
+
+
+class NoRoom(TuneforgeError):
+    """The disk cannot take it."""
+
+    code = "disk_full"
+    status = 507
+    title = "No room on the disk"
 
 
 class TooEarly(TuneforgeError):

@@ -96,7 +96,7 @@ def make_home(home: Path) -> None:
     if not home.exists():
         home.mkdir(parents=True)
         home.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    for name in ("log", "run", "models", "datasets", "jobs"):
+    for name in ("log", "run", "models", "datasets", "jobs", "uploads", "users"):
         (home / name).mkdir(exist_ok=True, mode=0o700)
 
 

@@ -75,7 +75,7 @@ def _discover_datasets(session: Session) -> None:
         if dataset is None or dataset.facts != facts or dataset.status != "ready":
             _enter(session, folder, facts, _fill_dataset)
     for dataset in known.values():
-        if not (storage.get_home() / dataset.path).is_dir():
+        if dataset.status == "ready" and not (storage.get_home() / dataset.path).is_dir():
             dataset.status = "missing"
 
 

@@ -81,6 +81,7 @@ def _answer_refusal(request: Request, error: Exception) -> Response:
     body = build_problem(
         error.status, error.code, error.title, error.detail, problems, detail_zh=error.detail_zh
     )
+    body |= error.more
     return _answer(request, body, headers)
 
 

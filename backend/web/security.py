@@ -15,6 +15,8 @@ from backend.web.errors import build_problem
 
 MAX_BODY_BYTES = 1 << 20
 MAX_REPORT_BYTES = 16 << 20
+MAX_PIECE_BYTES = 8 << 20
+MAX_FORM_BYTES = (50 << 30) + MAX_BODY_BYTES
 MAX_QUERY_BYTES = 8192
 
 _PAGE_POLICY = (
@@ -94,16 +96,19 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = MAX_REPORT_BYTES if scope["path"].startswith("/internal/") else MAX_BODY_BYTES
+        limit, is_binary = _find_limit(scope)
         refusal = self._find_refusal(scope, limit)
         if refusal is not None:
             await _refuse(send, *refusal)
+            return
+        if limit == MAX_FORM_BYTES:  # read piece by piece by its route, straight to the disk
+            await self.app(scope, receive, send)
             return
         body = await self._read(receive, limit)
         if body is None:
             await _refuse(send, 413, "too_large", f"A body may have at most {limit} bytes.")
             return
-        if holds_unkeepable(body):
+        if not is_binary and holds_unkeepable(body):
             await _refuse(send, 422, "invalid", "The request holds a NUL or half a character; take it out.")
             return
         await self.app(scope, _replay(body, receive), send)
@@ -131,6 +136,22 @@ class BodyLimit:
                 return None
             if not message.get("more_body", False):
                 return b"".join(pieces)
+
+
+def _find_limit(scope: Scope) -> tuple[int, bool]:
+    """Return how long a request's body may be, and whether it is bytes that nobody reads as text."""
+    path, method = scope["path"], scope["method"]
+    if path.startswith("/internal/"):
+        return MAX_REPORT_BYTES, False
+    if method == "PATCH" and path.startswith("/api/v1/uploads/"):
+        return MAX_PIECE_BYTES, True
+    is_form = any(
+        name == b"content-type" and value.startswith(b"multipart/form-data")
+        for name, value in scope["headers"]
+    )
+    if method == "POST" and path == "/api/v1/datasets" and is_form:
+        return MAX_FORM_BYTES, True
+    return MAX_BODY_BYTES, False
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

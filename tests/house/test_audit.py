@@ -37,6 +37,10 @@ SAFE = {"GET", "HEAD", "OPTIONS"}
 EXCEPTIONS = {
     ("POST", "/api/v1/estimates"): "reckons, and changes nothing",
     ("POST", "/api/v1/configs"): "shows what a job would run, and changes nothing",
+    (
+        "PATCH",
+        "/api/v1/uploads/{upload_id}",
+    ): "the pieces of an upload whose begin was noted: one entry for each 8 MiB would bury all others",
     ("PATCH", "/api/v1/me"): "the language one reads: a preference that concerns nobody else",
     (
         "POST",
@@ -85,6 +89,15 @@ class World:
         write_attempt_file(order.job_id, 1, "output/checkpoint-7/trainer_state.json", b"{}")
         finish_job(order, end_reason)
         return order.job_id
+
+    def begin_upload(self) -> httpx.Response:
+        """Begin an upload."""
+        body = {"file_name": "a.json", "size_bytes": 3, "purpose": "file"}
+        return self.owner.post("/uploads", json=body)
+
+    def make_folder(self) -> httpx.Response:
+        """Make a folder in the files space."""
+        return self.owner.post("/files/folders", json={"path": "a"})
 
     def delete_token(self) -> httpx.Response:
         """Make a token and delete it."""
@@ -145,6 +158,20 @@ CALLS: dict[tuple[str, str], tuple[Action, Callable[[World], httpx.Response]]] =
     ("POST", "/api/v1/jobs/{job_id}/resume"): (
         Action.JOB_RESUMED,
         lambda w: w.owner.post(f"/jobs/{w.finish('crashed')}/resume"),
+    ),
+    ("POST", "/api/v1/uploads"): (Action.UPLOAD_BEGUN, lambda w: w.begin_upload()),
+    ("DELETE", "/api/v1/uploads/{upload_id}"): (
+        Action.UPLOAD_DELETED,
+        lambda w: w.owner.request("DELETE", f"/uploads/{w.begin_upload().json()['id']}"),
+    ),
+    ("POST", "/api/v1/files/folders"): (Action.FILE_CHANGED, lambda w: w.make_folder()),
+    ("PATCH", "/api/v1/files"): (
+        Action.FILE_CHANGED,
+        lambda w: w.make_folder() and w.owner.request("PATCH", "/files", json={"path": "a", "new_path": "b"}),
+    ),
+    ("DELETE", "/api/v1/files"): (
+        Action.FILE_DELETED,
+        lambda w: w.make_folder() and w.owner.request("DELETE", "/files", params={"path": "a"}),
     ),
     ("PATCH", "/api/v1/admin/nodes/{node_id}"): (
         Action.NODE_DRAINED,
