@@ -1,0 +1,168 @@
+"""Rows of a dataset in pages: an index beside the data lets a page anywhere be read as fast as the first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from backend.dataset_files.checking import FINDINGS_FILE
+from backend.dataset_files.reading import DataFile, Unreadable, list_data_files
+from backend.dataset_files.row_index import find_index, read_from
+from backend.domain.datasets.conversation import Conversation, convert_row
+from backend.domain.datasets.mapping import BadMapping, Mapping, parse_mapping
+
+_MOST = 200
+
+
+@dataclass
+class RowPage:
+    """Rows as conversations, and how many there are in all (of those asked for; None where not counted to the end)."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    total: int | None = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def read_rows(
+    folder: Path,
+    info: dict[str, Any],
+    offset: int,
+    limit: int,
+    query: str | None = None,
+    finding: str | None = None,
+    *,
+    findings_file: Path | None = None,
+) -> RowPage:
+    """Return up to `limit` (at most 200) rows from `offset` on, of all, of those that contain `query`, or of those
+    that have the finding with code `finding`. What cannot be read is an empty page."""
+    try:
+        mapping = parse_mapping(info)
+        files = list_data_files(folder, mapping.file_name)
+    except (BadMapping, Unreadable):
+        return RowPage()
+    limit, offset = max(0, min(limit, _MOST)), max(0, offset)
+    log = findings_file or folder / FINDINGS_FILE
+    if finding:
+        numbers = list_rows_with(log, finding)
+        wanted = numbers[offset : offset + limit]
+        found = [row for number in wanted for row in islice(_read_on(folder, files, number), 1)]
+        page = RowPage(total=len(numbers))
+    elif query:
+        found, total = _search(folder, files, query, offset, limit)
+        page = RowPage(total=total)
+    else:
+        found = list(islice(_read_on(folder, files, offset), limit))
+        page = RowPage(total=sum(find_index(folder, file).count for file in files))
+    codes = _list_codes(log, {number for number, _, _ in found})
+    page.rows = [show_row(mapping, *one, codes.get(one[0], [])) for one in found]
+    return page
+
+
+def show_row(
+    mapping: Mapping, number: int, line: int, raw: dict[str, Any], codes: list[str]
+) -> dict[str, Any]:
+    """Return a row as a conversation, with all that can be shown of it even where it is broken."""
+    talk = convert_row(mapping, raw)
+    messages = [*talk.prompt, *talk.response] or _list_loosely(mapping, raw)
+    return {
+        "index": number,
+        "line": line,
+        "messages": [
+            {"role": str(message["role"]), "content": _as_text(message["content"])} for message in messages
+        ],
+        "system": _as_text(talk.system),
+        "tools": _as_text(talk.tools),
+        "images": _list_shown(talk, "images"),
+        "videos": _list_shown(talk, "videos"),
+        "audios": _list_shown(talk, "audios"),
+        "findings": codes,
+        "raw": json.dumps(raw, ensure_ascii=False, default=str)[:20_000] if not messages else None,
+    }
+
+
+def _list_loosely(mapping: Mapping, raw: dict[str, Any]) -> list[dict[str, Any]]:
+    messages = raw.get(mapping.messages or "")
+    return [
+        {"role": message.get(mapping.role_tag or ""), "content": message.get(mapping.content_tag or "")}
+        for message in (messages if isinstance(messages, list) else [])
+        if isinstance(message, dict)
+    ]
+
+
+def _list_shown(talk: Conversation, kind: str) -> list[Any]:
+    items = getattr(talk, kind) or []
+    return [item for item in items if isinstance(item, str | list)]
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _read_on(folder: Path, files: list[DataFile], offset: int) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield (number, line, row) from row `offset` on."""
+    base = 0
+    for file in files:
+        index = find_index(folder, file)
+        if offset < base + index.count:
+            start = max(0, offset - base)
+            for number, line, row in read_from(file, index, start):
+                yield base + number, line, row
+        base += index.count
+
+
+def _search(
+    folder: Path, files: list[DataFile], query: str, offset: int, limit: int
+) -> tuple[list[tuple[int, int, dict[str, Any]]], int | None]:
+    """Search until the page is full; the total is known only where the end was reached."""
+    found, seen, sought = [], 0, query.casefold()
+    for number, line, row in _read_on(folder, files, 0):
+        if sought not in json.dumps(row, ensure_ascii=False, default=str).casefold():
+            continue
+        seen += 1
+        if seen > offset:
+            found.append((number, line, row))
+        if len(found) >= limit:
+            return found, None
+    return found, seen
+
+
+def list_rows_with(log: Path, code: str) -> list[int]:
+    """Return the numbers of the rows that have a finding, in order."""
+    mark = f'"code": "{code}"'
+    numbers = dict.fromkeys(
+        entry["row"] for entry in _read_log(log, mark) if entry["row"] is not None and entry["code"] == code
+    )
+    return list(numbers)
+
+
+def _read_log(log: Path, mark: str) -> Iterator[dict[str, Any]]:
+    try:
+        with log.open(encoding="utf-8") as lines:
+            for text in lines:
+                if mark in text:
+                    yield json.loads(text)
+    except (OSError, ValueError):
+        return
+
+
+def _list_codes(log: Path, numbers: set[int]) -> dict[int, list[str]]:
+    codes: dict[int, list[str]] = {}
+    if not numbers:
+        return codes
+    last = sorted(numbers)[-1]
+    for entry in _read_log(log, '"row": '):
+        row = entry["row"]
+        if row in numbers and entry["code"] not in codes.setdefault(row, []):
+            codes[row].append(entry["code"])
+        if row is not None and row > last + 10_000:
+            break
+    return codes
