@@ -6,6 +6,8 @@ import codecs
 from dataclasses import dataclass
 from pathlib import Path
 
+from backend.dataset_files.reading import FileProblem
+
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _BLOCK = 1 << 20
 
@@ -62,3 +64,11 @@ def _decodes(path: Path, name: str) -> bool:
         except UnicodeDecodeError:
             return False
     return True
+
+
+def report_encoding(name: str, line: int | None) -> FileProblem:
+    """Return the finding that a file is not UTF-8."""
+    title = {"gb18030": "GBK", "latin-1": "Latin-1"}.get(name, "UTF-16")
+    return FileProblem(
+        "encoding_wrong", line, None, None, f"It looks like {title}.", f"看起来是 {title} 编码。"
+    )

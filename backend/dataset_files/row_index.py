@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 
-from backend.dataset_files.json_files import read_lines_from, read_list_from
+from backend.dataset_files.json_lines import read_lines_from
+from backend.dataset_files.json_lists import read_list_from
 from backend.dataset_files.reading import DataFile
 from backend.dataset_files.sources import READERS, is_list
 

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.dataset_files.arrow_types import Fields, TypesDiffer, check_cast
-from backend.dataset_files.json_files import read_json
+from backend.dataset_files.json_lines import read_lines
+from backend.dataset_files.json_lists import read_list
 from backend.dataset_files.reading import DataFile, FileProblem, Part, Unreadable, list_data_files
 from backend.dataset_files.table_files import read_arrow, read_csv, read_parquet, read_text
+
+
+def read_json(file: DataFile) -> Iterator[Part]:
+    """Yield the rows of a JSON file in parts."""
+    yield from read_list(file) if is_list(file) else read_lines(file)
+
 
 READERS = {
     "json": read_json,
@@ -81,7 +88,9 @@ def _locate(part: Part, error: TypesDiffer) -> FileProblem:
 def is_list(file: DataFile) -> bool:
     """Whether a JSON file is one list, rather than one object a line."""
     with file.path.open("rb") as raw:
-        return raw.read(1 << 16).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"["
+        head = raw.read(1 << 16)
+    # In UTF-16, too, a file is read as a list, if only to tell what is wrong with it.
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" or head[:2] in (b"\xff\xfe", b"\xfe\xff")
 
 
 def open_source(folder: Path, file_name: str) -> Source | FileProblem:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from backend.dataset_files.arrow_types import Fields, get_schema_fields
-from backend.dataset_files.encodings import find_encoding
+from backend.dataset_files.encodings import find_encoding, report_encoding
 from backend.dataset_files.reading import DataFile, FileProblem, Part
 
 _CSV_ROWS = 10_000
@@ -43,14 +43,6 @@ def read_text(file: DataFile) -> Iterator[Part]:
                 yield part
                 part = Part(fields={"text": pa.string()})
     yield part
-
-
-def report_encoding(name: str, line: int | None) -> FileProblem:
-    """Return the finding that a file is not UTF-8."""
-    title = {"gb18030": "GBK", "latin-1": "Latin-1"}.get(name, "UTF-16")
-    return FileProblem(
-        "encoding_wrong", line, None, None, f"It looks like {title}.", f"看起来是 {title} 编码。"
-    )
 
 
 # -- CSV ---------------------------------------------------------------------------------------------------
