@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,8 +31,13 @@ def open_platform(description: str) -> Iterator[LocalPlatform]:
     parser.add_argument("--home", type=Path, default=Path(".tuneforge"))
     options = parser.parse_args()
     with httpx.Client(base_url=f"{options.url}/api/v1", timeout=60) as client:
-        client.headers["Authorization"] = f"Bearer {_make_token(client, options.home)}"
+        sign_in(client, options.home)
         yield LocalPlatform(client, options.home)
+
+
+def sign_in(client: httpx.Client, home: Path) -> None:
+    """Have the client speak as the administrator of the platform whose home this is."""
+    client.headers["Authorization"] = f"Bearer {_make_token(client, home)}"
 
 
 def _make_token(client: httpx.Client, home: Path) -> str:
@@ -45,10 +50,19 @@ def _make_token(client: httpx.Client, home: Path) -> str:
 
 def run_job(client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
     """Submit a job and return it once it has succeeded."""
-    job: dict[str, Any] = client.post("/jobs", json=body).raise_for_status().json()
-    while job["status"] not in _FINISHED:
-        time.sleep(0.5)
-        job = client.get(f"/jobs/{job['id']}").raise_for_status().json()
+    job = client.post("/jobs", json=body).raise_for_status().json()
+    job = wait_until(client, job["id"], lambda now: now["status"] in _FINISHED)
     if job["status"] != "succeeded":
         sys.exit(f"{job['name']} ended as {job['status']}: {job['error']}")
     return job
+
+
+def wait_until(
+    client: httpx.Client, job_id: str, is_so: Callable[[dict[str, Any]], object]
+) -> dict[str, Any]:
+    """Return a job as soon as `is_so` says so of it."""
+    while True:
+        job: dict[str, Any] = client.get(f"/jobs/{job_id}").raise_for_status().json()
+        if is_so(job):
+            return job
+        time.sleep(0.5)

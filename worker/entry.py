@@ -28,12 +28,12 @@ def main() -> None:
         run_exp(callbacks=[RunCallback()])
         error = None
     finally:
-        has_ended = finish_tracking(error)
-    if not has_ended:
-        # The tracker's threads may still be writing: leave without waiting for them.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        finish_tracking(error)
+    # Everything is on disk. The interpreter's own end would wait for the tracker's threads if they still write,
+    # and takes torch's threads apart under them, which now and then aborts a rank whose work is done.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 class ForgivingFile(io.FileIO):
