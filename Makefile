@@ -26,7 +26,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 frontend_sources := $(shell find frontend -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null | sed 's/ /\\ /g')
 frontend_ready := $(if $(wildcard frontend/package.json),frontend/dist/.stamp)
 
-.PHONY: help setup demo up down test check format estimator-report arguments simulate chaos benchmark-reporting benchmark-latency
+.PHONY: help setup demo up down test check format estimator-report arguments model-catalogue simulate chaos benchmark-reporting benchmark-latency
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 22
@@ -63,6 +63,9 @@ format: .venv/.dev ## Format the code
 
 arguments: .venv/.dev ## Describe LLaMA-Factory's arguments anew, after a change of its version
 	$(BIN)/python scripts/describe_arguments.py
+
+model-catalogue: .venv/.dev ## List LLaMA-Factory's models anew, after a change of its version
+	$(BIN)/python scripts/describe_models.py
 
 simulate: .venv/.dev ## The scheduler against simple rules on 200,000 jobs, and how long one decision takes
 	$(BIN)/python -m benchmarks.scheduler_speed

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     disk_reserve_bytes: int = Field(default=1 << 30, ge=0)
     upload_hours: int = Field(default=48, ge=1)
     import_roots: str = ""
+    presets: Literal["on", "off"] = "on"
     audit_days: int = Field(default=365, ge=1, le=36500)
     quota_express: int | None = Field(default=None, ge=1)
     quota_flex: int | None = Field(default=None, ge=1)

@@ -63,6 +63,16 @@ def list_facts(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield folder, facts
 
 
+def list_undescribed(kind: str) -> Iterator[Path]:
+    """Yield the folders in `models` or `datasets` that have no facts, but hidden ones, which are drafts."""
+    root = get_home() / kind
+    if not root.is_dir():
+        return
+    for folder in sorted(root.iterdir()):
+        if not folder.name.startswith(".") and folder.is_dir() and not (folder / FACTS_FILE).exists():
+            yield folder
+
+
 def read_json(path: Path) -> Any:
     """Return what the JSON file holds, or None when it is absent, too large or not JSON."""
     try:

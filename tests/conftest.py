@@ -51,6 +51,8 @@ def tuneforge_home(session_folder: Path) -> Path:
     home = session_folder / "home"
     home.mkdir()
     _export("TUNEFORGE_HOME", str(home))
+    # Rows of their own that tests of other things would have to count; tests/services/test_presets.py turns them on.
+    _export("TUNEFORGE_PRESETS", "off")
     return home
 
 

@@ -111,8 +111,17 @@ JobBody = Annotated[TrainBody | EvaluateBody, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)
+class Unfetched:
+    """A model or dataset (`place` is `models` or `datasets`) that is offered, but whose files are not here."""
+
+    place: str
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
 class PreparedJob:
-    """A job that holds together, ready to be queued."""
+    """A job that holds together, ready to be queued once what is `unfetched` is there."""
 
     name: str
     kind: JobKind
@@ -124,6 +133,7 @@ class PreparedJob:
     gpu_count: int
     tier: str
     max_nodes: int = 1
+    unfetched: tuple[Unfetched, ...] = ()
 
 
 def parse_adapter(adapter: str) -> tuple[str, int | None]:

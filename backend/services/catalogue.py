@@ -16,7 +16,9 @@ from sqlalchemy.orm import Session
 
 from backend import storage
 from backend.domain.errors import NotFound
+from backend.services.found_models import find_models
 from backend.services.pages import Page, PageWish, read_page_by_time
+from backend.services.presets import list_presets
 from backend.tables.base_model import BaseModel
 from backend.tables.dataset import Dataset
 from backend.tables.user import User
@@ -53,6 +55,7 @@ def discover(session: Session) -> None:
     session.execute(select(func.pg_advisory_xact_lock(_DISCOVERY_LOCK)))
     _discover_models(session)
     _discover_datasets(session)
+    list_presets(session)
 
 
 def _discover_models(session: Session) -> None:
@@ -63,8 +66,9 @@ def _discover_models(session: Session) -> None:
         seen.add(folder.name)
         if model is None or model.facts.get("tuneforge") != facts or model.status != "ready":
             _enter(session, folder, facts, _fill_model)
+    find_models(session, known)
     for model_id, model in known.items():
-        if model_id not in seen and not (storage.get_home() / model.path).is_dir():
+        if model_id not in seen and model.status == "ready" and not (storage.get_home() / model.path).is_dir():
             model.status = "missing"
 
 

@@ -17,6 +17,7 @@ from backend.domain.job import ACTIVE, FINISHED, JobKind, JobStatus
 from backend.domain.spec import PreparedJob
 from backend.services import audit
 from backend.services.moves import StaleJob, move
+from backend.services.offers import require_fetched
 from backend.services.pages import Page, PageWish, read_page, read_page_by_time
 from backend.tables.artifact import Artifact
 from backend.tables.base import new_id, utc_now
@@ -25,7 +26,8 @@ from backend.tables.user import User
 
 
 def submit(session: Session, user: User, prepared: PreparedJob) -> Job:
-    """Queue a prepared job and ring for its dispatch."""
+    """Queue a prepared job and ring for its dispatch; Conflict where something it needs is not fetched."""
+    require_fetched(prepared.unfetched)
     now = utc_now()
     job = Job(
         id=new_id(),

@@ -17,7 +17,7 @@ from backend.domain.estimator import DatasetFacts, estimate_job
 from backend.domain.job import FINISHED, JobKind, JobStatus
 from backend.domain.model_facts import parse_model_facts
 from backend.domain.sharding import build_sharding_files
-from backend.domain.spec import EvaluateBody, PreparedJob, TrainBody, build_job_name, parse_adapter
+from backend.domain.spec import EvaluateBody, PreparedJob, TrainBody, Unfetched, build_job_name, parse_adapter
 from backend.services import (
     catalogue,
     device_choice,
@@ -27,6 +27,7 @@ from backend.services import (
     scheduling,
     swanlab_access,
 )
+from backend.services.offers import is_on_its_way
 from backend.settings import get_settings
 from backend.tables.base import utc_now
 from backend.tables.base_model import BaseModel
@@ -105,7 +106,17 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
         "config_files": build_sharding_files(complete),
     }
     yaml = llamafactory.dump_yaml(config)
-    return PreparedJob(name, kind, spec, yaml, launch, estimate, gpu_kind, gpu_count, body.tier, max_nodes)
+    missing = _list_unfetched(weights.model, datasets)
+    return PreparedJob(
+        name, kind, spec, yaml, launch, estimate, gpu_kind, gpu_count, body.tier, max_nodes, missing
+    )
+
+
+def _list_unfetched(model: BaseModel, datasets: list[Dataset]) -> tuple[Unfetched, ...]:
+    """Return what the job needs and the platform only offers: estimated all the same, refused when submitted."""
+    found = [Unfetched("models", model.id, model.name)] if is_on_its_way(model) else []
+    found += [Unfetched("datasets", one.id, one.name) for one in datasets if is_on_its_way(one)]
+    return tuple(found)
 
 
 # -- weights -----------------------------------------------------------------------------------------------
@@ -126,7 +137,7 @@ def _find_weights(
     except NotFound as error:
         problems.append(Problem(("model",), error.detail, error.detail_zh))
         return None
-    if not _is_present(model):
+    if not is_on_its_way(model) and not _is_present(model):
         problems.append(
             Problem(
                 ("model",),
@@ -238,7 +249,8 @@ def _find_datasets(
 
 
 def _find_dataset_fault(loc: Location, dataset: Dataset, weights: _Weights | None) -> Problem | None:
-    if dataset.status != "ready" or not _SAFE_NAME.match(dataset.name):
+    offered = is_on_its_way(dataset)
+    if not (dataset.status == "ready" or offered) or not _SAFE_NAME.match(dataset.name):
         return Problem(
             loc,
             f"{dataset.name!r} is not ready ({dataset.status}); choose another or wait for its check",
@@ -254,6 +266,8 @@ def _find_dataset_fault(loc: Location, dataset: Dataset, weights: _Weights | Non
                 f"数据集“{dataset.name}”含有 {'、'.join(missing)}，模型“{weights.model.name}”"
                 f"（模板 {weights.model.template}）无法读取，请换一个支持的模型",
             )
+    if offered:
+        return None
     lost = catalogue.find_missing_media(dataset)
     return Problem(loc, lost, f"数据集“{dataset.name}”缺少文件，请补齐或另选一个：{lost}") if lost else None
 

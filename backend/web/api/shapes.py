@@ -101,7 +101,8 @@ def show_point(point: MetricRow) -> dict[str, Any]:
 
 
 def show_model(model: BaseModel) -> dict[str, Any]:
-    """Return a base model."""
+    """Return a base model; `approximate` names the facts that were reckoned and not read from its files."""
+    facts = model.facts.get("tuneforge", {})
     return {
         "id": model.id,
         "name": model.name,
@@ -113,7 +114,10 @@ def show_model(model: BaseModel) -> dict[str, Any]:
         "template": model.template,
         "size_bytes": model.size_bytes,
         "status": model.status,
-        "description": model.facts.get("tuneforge", {}).get("description"),
+        "description": facts.get("description"),
+        "licence": facts.get("licence"),
+        "repos": facts.get("repos", {}),
+        "approximate": facts.get("approximate", []),
         "created_at": show_time(model.created_at),
     }
 
@@ -132,6 +136,8 @@ def show_dataset(dataset: Dataset) -> dict[str, Any]:
         "status": dataset.status,
         "report_url": f"/api/v1/datasets/{dataset.id}/report",
         "description": dataset.facts.get("description"),
+        "repos": dataset.facts.get("repos", {}),
+        "approximate": dataset.facts.get("approximate", []),
         "created_at": show_time(dataset.created_at),
     }
 
