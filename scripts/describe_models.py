@@ -64,7 +64,9 @@ def main() -> None:
     text = render()
     if "--check" in sys.argv[1:]:
         if not TARGET.exists() or TARGET.read_text("utf-8") != text:
-            raise SystemExit(f"{TARGET.name} is not what the installed LLaMA-Factory has: run `make model-catalogue`")
+            raise SystemExit(
+                f"{TARGET.name} is not what the installed LLaMA-Factory has: run `make model-catalogue`"
+            )
         return
     TARGET.write_text(text, "utf-8")
 

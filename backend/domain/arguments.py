@@ -94,6 +94,11 @@ def list_arguments() -> list[dict[str, Any]]:
     return listed
 
 
+def list_templates() -> list[str]:
+    """Return the names of LLaMA-Factory's chat templates."""
+    return list(_DESCRIPTION["templates"])
+
+
 def check_arguments(
     args: Mapping[str, Any],
     *,

@@ -68,7 +68,11 @@ def _discover_models(session: Session) -> None:
             _enter(session, folder, facts, _fill_model)
     find_models(session, known)
     for model_id, model in known.items():
-        if model_id not in seen and model.status == "ready" and not (storage.get_home() / model.path).is_dir():
+        if (
+            model_id not in seen
+            and model.status == "ready"
+            and not (storage.get_home() / model.path).is_dir()
+        ):
             model.status = "missing"
 
 

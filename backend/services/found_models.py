@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+import logging
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from backend import storage
 from backend.domain.model_catalogue import guess_modalities, guess_template
 from backend.domain.presets import find_model_preset
-from backend.model_files import read_model_folder
+from backend.model_files import ModelFolder, read_model_folder
 from backend.tables.base_model import BaseModel
+
+logger = logging.getLogger(__name__)
 
 
 def find_models(session: Session, known: dict[str, BaseModel]) -> None:
     """Enter whole model folders that nobody described; those whose weights are still being copied wait."""
     for folder in storage.list_undescribed("models"):
-        model = known.get(folder.name)
-        stamp = _stamp(folder)
-        if stamp is None:
-            continue
-        if model is not None and model.status == "ready" and model.facts.get("stamp") == stamp:
-            continue
-        if model is not None and model.owner_id is not None:
+        model, stamp = known.get(folder.name), _stamp(folder)
+        if stamp is None or (model is not None and not _may_fill(model, stamp)):
             continue
         found = read_model_folder(folder)
         if found is None:
             continue
-        if model is None:
-            model = BaseModel(id=folder.name, name=folder.name)
-            session.add(model)
-        fill_from_folder(model, folder, found.config, found.parameters)
-        model.facts = {**model.facts, "stamp": stamp}
-        session.flush()
+        try:
+            with session.begin_nested():
+                _enter(session, folder, found, stamp)
+        except DataError:
+            # A character that no database holds; one broken folder hides no other.
+            _warn_once(str(folder))
+
+
+def _may_fill(model: BaseModel, stamp: list[int]) -> bool:
+    """A row that somebody owns is not overwritten, nor one that says already what the folder says."""
+    known = model.status == "ready" and model.facts.get("stamp") == stamp
+    return model.owner_id is None and model.status != "downloading" and not known
+
+
+def _enter(session: Session, folder: Path, found: ModelFolder, stamp: list[int]) -> None:
+    model = session.get(BaseModel, folder.name)
+    if model is None:
+        model = BaseModel(id=folder.name, name=folder.name)
+    fill_from_folder(model, folder, found.config, found.parameters)
+    model.facts = {**model.facts, "stamp": stamp}
+    session.add(model)
+    session.flush()
+
+
+@lru_cache(maxsize=256)
+def _warn_once(folder: str) -> None:
+    logger.warning("%s is passed over: its config.json cannot be kept", folder)
 
 
 def _stamp(folder: Path) -> list[int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -55,8 +55,7 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
     datasets = _find_datasets(session, user, body, weights, problems)
     gpu_kind, gpu_count = device_choice.choose_devices(session, body, problems)
     max_nodes = body.resources.max_nodes
-    device = "cpu" if gpu_kind == "cpu" else "cuda"
-    kind = JobKind(body.kind)
+    device, kind = "cpu" if gpu_kind == "cpu" else "cuda", JobKind(body.kind)
     stage = body.stage if isinstance(body, TrainBody) else "sft"
     finetuning_type: str = weights.finetuning_type if weights else "lora"
     if isinstance(body, TrainBody):
@@ -98,18 +97,25 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
         "resources": {"gpu_kind": gpu_kind, "gpu_count": gpu_count, "max_nodes": max_nodes},
         "name": name,
     }
-    launch = {
+    launch = _build_launch(weights, datasets, complete, tracking)
+    yaml = llamafactory.dump_yaml(config)
+    prepared = PreparedJob(
+        name, kind, spec, yaml, launch, estimate, gpu_kind, gpu_count, body.tier, max_nodes
+    )
+    return replace(prepared, unfetched=_list_unfetched(weights.model, datasets))
+
+
+def _build_launch(
+    weights: _Weights, datasets: list[Dataset], args: dict[str, Any], tracking: str
+) -> dict[str, Any]:
+    """Return what a supervisor lays out for the run, beside the configuration itself."""
+    return {
         "model_path": weights.model_path,
         "adapter_path": weights.adapter_path,
         "datasets": [_link(dataset) for dataset in datasets],
         "tracking": tracking,
-        "config_files": build_sharding_files(complete),
+        "config_files": build_sharding_files(args),
     }
-    yaml = llamafactory.dump_yaml(config)
-    missing = _list_unfetched(weights.model, datasets)
-    return PreparedJob(
-        name, kind, spec, yaml, launch, estimate, gpu_kind, gpu_count, body.tier, max_nodes, missing
-    )
 
 
 def _list_unfetched(model: BaseModel, datasets: list[Dataset]) -> tuple[Unfetched, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.domain import arguments
+from backend.domain.arguments import list_templates
 from backend.domain.model_catalogue import (
     find_catalogue_model,
     guess_modalities,
@@ -67,9 +67,9 @@ def test_a_template_is_guessed_by_name_then_by_type() -> None:
     assert guess_template("Qwen2.5-7B-Instruct", {}) == "qwen"
     assert guess_template("my-own-tune", {"model_type": "qwen2_5_vl"}) == "qwen2_vl"
     assert guess_template("my-own-tune", {"model_type": "nobody_knows"}) == "default"
-    assert set(guess_template("x", {"model_type": kind}) for kind in ("llama", "qwen3", "internvl", "phi3")) <= set(
-        arguments.list_templates()
-    )
+    assert {
+        guess_template("x", {"model_type": kind}) for kind in ("llama", "qwen3", "internvl", "phi3")
+    } <= set(list_templates())
 
 
 def test_modalities_follow_from_the_config() -> None:

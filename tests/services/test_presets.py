@@ -53,7 +53,10 @@ def write_safetensors(path: Path, *, elements: int = 1000, missing: int = 0) -> 
 def write_model(folder: Path, model_type: str = "qwen2_5_vl", *, missing: int = 0) -> None:
     """Write a model folder as a hub has it, without facts of ours."""
     folder.mkdir(parents=True, exist_ok=True)
-    config: dict[str, Any] = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "model_type": model_type}
+    config: dict[str, Any] = {
+        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        "model_type": model_type,
+    }
     (folder / "config.json").write_text(json.dumps(config | {"vision_config": {"depth": 2}}))
     write_safetensors(folder / "model.safetensors", missing=missing)
 
@@ -133,7 +136,13 @@ def test_a_folder_that_nobody_described_is_found(tuneforge_home: Path, owner: Pe
 
 def test_hostile_weights_and_configs_hide_nothing(tuneforge_home: Path, owner: Person) -> None:
     for number, header in enumerate(
-        [b"", b"\xff" * 8, struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 3) + b"nul", struct.pack("<Q", 1 << 40)]
+        [
+            b"",
+            b"\xff" * 8,
+            struct.pack("<Q", 2) + b"[]",
+            struct.pack("<Q", 3) + b"nul",
+            struct.pack("<Q", 1 << 40),
+        ]
     ):
         folder = tuneforge_home / "models" / f"bad-{number}"
         write_model(folder)

@@ -136,6 +136,7 @@ def show_dataset(dataset: Dataset) -> dict[str, Any]:
         "status": dataset.status,
         "report_url": f"/api/v1/datasets/{dataset.id}/report",
         "description": dataset.facts.get("description"),
+        "source": dataset.facts.get("source", "local"),
         "repos": dataset.facts.get("repos", {}),
         "approximate": dataset.facts.get("approximate", []),
         "created_at": show_time(dataset.created_at),

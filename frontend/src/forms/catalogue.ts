@@ -15,6 +15,7 @@ export interface BaseModel {
   template: string;
   size_bytes: number;
   status: string;
+  source?: string;
   description: Description;
 }
 
@@ -27,6 +28,7 @@ export interface Dataset {
   example_count: number;
   token_stats: { mean?: number } | null;
   status: string;
+  source?: string;
   description: Description;
 }
 
@@ -40,6 +42,15 @@ export async function listDatasets(): Promise<Dataset[]> {
 
 function sortByName<Named extends { name: string }>(rows: Named[]): Named[] {
   return rows.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+}
+
+/** Whether a preset can be estimated with, but has to be fetched before a job can run with it. */
+function isOffered(row: { status: string; source?: string }): boolean {
+  return ["available", "downloading", "paused", "importing", "checking"].includes(row.status) && row.source === "preset";
+}
+
+function nameWithStatus(row: { name: string; status: string; source?: string }): string {
+  return isOffered(row) ? t(`${row.name}（未下载，可先估算）`, `${row.name} (not fetched; estimates work)`) : row.name;
 }
 
 function readDescription(description: Description): string {
@@ -85,8 +96,12 @@ export class ModelPicker {
   }
 
   async load(): Promise<void> {
-    this.models = (await listModels()).filter((model) => model.status === "ready");
-    this.select.replaceChildren(...this.models.map((model) => element("option", { value: model.id }, model.name)));
+    const models = (await listModels()).filter((model) => model.status === "ready" || isOffered(model));
+    // What is here comes first, so that it is what the form begins with.
+    this.models = [...models.filter((model) => !isOffered(model)), ...models.filter(isOffered)];
+    this.select.replaceChildren(
+      ...this.models.map((model) => element("option", { value: model.id }, nameWithStatus(model))),
+    );
     if (!this.models.length)
       this.select.append(
         element(
@@ -193,7 +208,7 @@ export class DatasetPicker {
   private fits(dataset: Dataset): boolean {
     const { model } = this;
     return (
-      dataset.status === "ready" &&
+      (dataset.status === "ready" || isOffered(dataset)) &&
       (model === null || dataset.modalities.every((modality) => model.modalities.includes(modality)))
     );
   }
@@ -234,7 +249,7 @@ export class DatasetPicker {
       element(
         "span",
         { class: "dataset-text" },
-        element("strong", {}, dataset.name),
+        element("strong", {}, nameWithStatus(dataset)),
         element("small", {}, readDescription(dataset.description)),
       ),
       element(
