@@ -93,7 +93,7 @@ export async function callText(method: Method, path: string, options: Options = 
 /** The answer itself, for callers that need its headers; refusals are thrown as `ApiError`. */
 export async function request(method: Method, path: string, options: Options = {}): Promise<Response> {
   const headers: Record<string, string> = { Accept: "application/json" };
-  if (method !== "GET") headers["X-CSRF-Token"] = csrfToken();
+  if (method !== "GET") headers["X-CSRF-Token"] = readCsrfToken();
   if (options.body !== undefined) headers["Content-Type"] = "application/json";
   if (options.idempotencyKey) headers["Idempotency-Key"] = options.idempotencyKey;
   let response: Response;
@@ -117,25 +117,27 @@ export async function request(method: Method, path: string, options: Options = {
   throw problem;
 }
 
-function csrfToken(): string {
+export function readCsrfToken(): string {
   return document.querySelector<HTMLMetaElement>('meta[name="csrf-token"]')?.content ?? "";
 }
 
 async function readProblem(response: Response): Promise<ApiError> {
+  return parseProblem(response.status, await response.text().catch(() => ""));
+}
+
+/** The problem+json in an answer's body; an answer of somebody in between is told by its status. */
+export function parseProblem(status: number, text: string): ApiError {
   try {
-    const body = (await response.json()) as ProblemBody;
+    const body = JSON.parse(text) as ProblemBody;
     if (typeof body.detail === "string") return new ApiError({ ...body, errors: body.errors ?? [] });
   } catch {
     // Not ours: a proxy in between answered.
   }
-  const detail = t(
-    `服务器返回了 ${response.status}，请稍后重试。`,
-    `The server answered ${response.status}; try again shortly.`,
-  );
-  return new ApiError({ title: detail, status: response.status, detail, code: "http", errors: [] });
+  const detail = t(`服务器返回了 ${status}，请稍后重试。`, `The server answered ${status}; try again shortly.`);
+  return new ApiError({ title: detail, status, detail, code: "http", errors: [] });
 }
 
-function unreachable(): ApiError {
+export function unreachable(): ApiError {
   const detail = t(
     "暂时连不上服务器，请检查网络后重试。正在运行的任务不受影响。",
     "The server cannot be reached. Check the connection and try again; running jobs go on.",

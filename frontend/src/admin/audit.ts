@@ -4,7 +4,7 @@ import { type Child, element, get, onPause, replaceChildrenIfChanged } from "../
 import { formatTime } from "../format";
 import { t } from "../language";
 import { type Poll, poll } from "../poll";
-import { buildTable } from "./table";
+import { buildTable } from "../table";
 
 const PAGE_SIZE = 30;
 

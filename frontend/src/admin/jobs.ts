@@ -8,7 +8,7 @@ import { type Job, isFinished, nameKind, statusBadge } from "../jobs";
 import { t } from "../language";
 import { ask, runWithButton } from "../notices";
 import { type Poll, poll } from "../poll";
-import { buildTable } from "./table";
+import { buildTable } from "../table";
 
 const PAGE_SIZE = 30;
 

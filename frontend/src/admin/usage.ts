@@ -6,7 +6,7 @@ import { type Tier, nameTier } from "../jobs";
 import { t } from "../language";
 import { Chart } from "../live/chart";
 import { type Poll, poll } from "../poll";
-import { buildTable } from "./table";
+import { buildTable } from "../table";
 
 const DAYS = 30;
 const DAY_SECONDS = 86_400;

@@ -5,7 +5,7 @@ import { formatTime } from "../format";
 import { t } from "../language";
 import { ask, runWithButton } from "../notices";
 import { type Poll, poll } from "../poll";
-import { buildTable } from "./table";
+import { buildTable } from "../table";
 
 interface User {
   id: string;

@@ -1,36 +1,11 @@
 /** Models and datasets to choose from. */
 import { callAll } from "../api";
+import { type Dataset } from "../datasets";
+import { buildModalities, formatCount, readDescription } from "../descriptions";
 import { element } from "../dom";
 import { formatBytes, formatNumber } from "../format";
-import { language, t } from "../language";
-
-type Description = string | { zh?: string; en?: string } | null;
-
-export interface BaseModel {
-  id: string;
-  name: string;
-  architecture: string;
-  parameters: number;
-  modalities: string[];
-  template: string;
-  size_bytes: number;
-  status: string;
-  source?: string;
-  description: Description;
-}
-
-export interface Dataset {
-  id: string;
-  name: string;
-  visibility: string;
-  format: string;
-  modalities: string[];
-  example_count: number;
-  token_stats: { mean?: number } | null;
-  status: string;
-  source?: string;
-  description: Description;
-}
+import { t } from "../language";
+import { type BaseModel } from "../models";
 
 export async function listModels(): Promise<BaseModel[]> {
   return sortByName(await callAll<BaseModel>("/models"));
@@ -42,41 +17,6 @@ export async function listDatasets(): Promise<Dataset[]> {
 
 function sortByName<Named extends { name: string }>(rows: Named[]): Named[] {
   return rows.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
-}
-
-/** Whether a preset can be estimated with, but has to be fetched before a job can run with it. */
-function isOffered(row: { status: string; source?: string }): boolean {
-  return ["available", "downloading", "paused", "importing", "checking"].includes(row.status) && row.source === "preset";
-}
-
-function nameWithStatus(row: { name: string; status: string; source?: string }): string {
-  return isOffered(row) ? t(`${row.name}（未下载，可先估算）`, `${row.name} (not fetched; estimates work)`) : row.name;
-}
-
-function readDescription(description: Description): string {
-  if (typeof description === "string") return description;
-  return description?.[language] ?? description?.en ?? "";
-}
-
-function nameModality(modality: string): string {
-  const names: Record<string, string> = {
-    text: t("文本", "text"),
-    image: t("图片", "images"),
-    video: t("视频", "video"),
-    audio: t("音频", "audio"),
-  };
-  return names[modality] ?? modality;
-}
-
-/** 1180000 → "1.2 M". */
-export function formatCount(count: number): string {
-  if (count >= 1e9) return `${formatNumber(count / 1e9, 1)} B`;
-  if (count >= 1e6) return `${formatNumber(count / 1e6, 1)} M`;
-  return formatNumber(count, 0);
-}
-
-function buildModalities(modalities: string[]): HTMLElement[] {
-  return modalities.map((modality) => element("span", { class: "badge" }, nameModality(modality)));
 }
 
 // -- model -------------------------------------------------------------------------------------------------
@@ -96,12 +36,8 @@ export class ModelPicker {
   }
 
   async load(): Promise<void> {
-    const models = (await listModels()).filter((model) => model.status === "ready" || isOffered(model));
-    // What is here comes first, so that it is what the form begins with.
-    this.models = [...models.filter((model) => !isOffered(model)), ...models.filter(isOffered)];
-    this.select.replaceChildren(
-      ...this.models.map((model) => element("option", { value: model.id }, nameWithStatus(model))),
-    );
+    this.models = (await listModels()).filter((model) => model.status === "ready");
+    this.select.replaceChildren(...this.models.map((model) => element("option", { value: model.id }, model.name)));
     if (!this.models.length)
       this.select.append(
         element(
@@ -208,7 +144,7 @@ export class DatasetPicker {
   private fits(dataset: Dataset): boolean {
     const { model } = this;
     return (
-      (dataset.status === "ready" || isOffered(dataset)) &&
+      dataset.status === "ready" &&
       (model === null || dataset.modalities.every((modality) => model.modalities.includes(modality)))
     );
   }
@@ -249,7 +185,7 @@ export class DatasetPicker {
       element(
         "span",
         { class: "dataset-text" },
-        element("strong", {}, nameWithStatus(dataset)),
+        element("strong", {}, dataset.name),
         element("small", {}, readDescription(dataset.description)),
       ),
       element(

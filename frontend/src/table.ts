@@ -1,5 +1,5 @@
 // A table that becomes a list of cards on a phone: there, each cell carries its column's name.
-import { type Child, element } from "../dom";
+import { type Child, element } from "./dom";
 
 type Content = Child[];
 
