@@ -56,6 +56,46 @@ export function ask(question: Question): Promise<boolean> {
   });
 }
 
+interface TextQuestion {
+  title: string;
+  label: string;
+  value: string;
+  confirm: string;
+  most: number;
+}
+
+/** Ask for one line; null when the person did not want to. */
+export function askForText(question: TextQuestion): Promise<string | null> {
+  return new Promise((resolve) => {
+    const input = element("input", { class: "input", maxlength: question.most, required: true, "aria-label": question.label });
+    input.value = question.value;
+    const dialog: HTMLDialogElement = element(
+      "dialog",
+      { class: "dialog", "aria-label": question.title },
+      element(
+        "form",
+        { method: "dialog" },
+        element("h2", {}, question.title),
+        input,
+        element(
+          "div",
+          { class: "dialog-actions" },
+          element("button", { class: "button", type: "button", onclick: () => dialog.close() }, t("取消", "Cancel")),
+          element("button", { class: "button primary", value: "yes" }, question.confirm),
+        ),
+      ),
+    );
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      const text = input.value.trim();
+      resolve(dialog.returnValue === "yes" && text ? text : null);
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+    input.select();
+  });
+}
+
 /** Do what a button stands for: it is off meanwhile, and an error becomes a notice. */
 export async function runWithButton(button: HTMLButtonElement, action: () => Promise<void>): Promise<void> {
   if (button.disabled) return;

@@ -1,0 +1,123 @@
+// What a check found, grouped: where it is, what is wrong, and how to mend it.
+import { call, newIdempotencyKey } from "../api";
+import type { Dataset, DatasetDetail } from "../datasets";
+import { isBusy } from "../datasets";
+import { type Child, element, get, icon } from "../dom";
+import { formatNumber } from "../format";
+import { t } from "../language";
+import { runWithButton } from "../notices";
+import type { Finding, FindingExample, Report, Severity } from "./report";
+
+const ORDER: Severity[] = ["error", "warning", "info"];
+
+export class FindingList {
+  private readonly place = get("[data-findings]");
+  /** Asked again after an answer that was lost, it is the same copy. */
+  private readonly key = newIdempotencyKey();
+
+  constructor(
+    private readonly url: string,
+    private readonly showRows: (code: string) => void,
+  ) {}
+
+  draw(dataset: DatasetDetail, report: Report): void {
+    if (isBusy(dataset)) {
+      this.place.replaceChildren(element("p", { class: "card soft" }, t("正在检查，稍等片刻。", "The check is running; a moment, please.")));
+      return;
+    }
+    if (!report.findings.length) {
+      const text =
+        dataset.status === "available"
+          ? t("下载之后才会检查。", "It is checked once it has been fetched.")
+          : t("逐条检查完毕，没有发现问题。", "Every row was checked, and nothing is wrong.");
+      this.place.replaceChildren(element("div", { class: "card empty" }, icon("check"), element("p", {}, text)));
+      return;
+    }
+    const findings = [...report.findings].sort((a, b) => ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity) || b.count - a.count);
+    this.place.replaceChildren(this.buildSummary(dataset, report), ...findings.map((finding, place) => this.buildGroup(finding, place === 0)));
+  }
+
+  private buildSummary(dataset: DatasetDetail, report: Report): HTMLElement {
+    const usable = report.usable_count ?? report.example_count;
+    const dropped = report.example_count - usable;
+    const text = dropped
+      ? t(
+          `${formatNumber(report.example_count)} 条中有 ${formatNumber(dropped)} 条 LLaMA-Factory 会丢弃或无法读取。清洗后的副本只保留可用的 ${formatNumber(usable)} 条，原数据不变。`,
+          `Of ${formatNumber(report.example_count)} rows, LLaMA-Factory would drop or fail on ${formatNumber(dropped)}. A cleaned copy keeps the ${formatNumber(usable)} usable ones; the original stays.`,
+        )
+      : t("所有数据都能加载；以下几点值得看看。", "Every row loads; these points are worth a look.");
+    const mayClean = dataset.visibility !== "public" && usable > 0 && dropped > 0;
+    return element(
+      "div",
+      { class: "card findings-head" },
+      element("p", {}, text),
+      element(
+        "div",
+        { class: "row" },
+        element("a", { class: "button", href: `/api/v1${this.url}/report.csv`, download: "" }, icon("download"), t("下载全部（CSV）", "Download all (CSV)")),
+        mayClean ? this.buildClean() : null,
+      ),
+    );
+  }
+
+  private buildClean(): HTMLElement {
+    const button: HTMLButtonElement = element(
+      "button",
+      { class: "button primary", type: "button", "data-clean": true, onclick: () => void runWithButton(button, () => this.clean()) },
+      icon("broom"),
+      t("生成清洗后的副本", "Make a cleaned copy"),
+    );
+    return button;
+  }
+
+  private async clean(): Promise<void> {
+    const copy = await call<Dataset>("POST", `${this.url}/clean`, { idempotencyKey: this.key });
+    location.assign(`/data/${encodeURIComponent(copy.id)}`);
+  }
+
+  private buildGroup(finding: Finding, isOpen: boolean): HTMLElement {
+    const looks: Record<Severity, string> = { error: "bad", warning: "warning", info: "info" };
+    const hint = t(finding.hint_zh ?? finding.hint ?? "", finding.hint ?? "");
+    const rest = finding.count - finding.examples.length;
+    return element(
+      "details",
+      { class: "card finding", "data-finding": finding.code, open: isOpen },
+      element(
+        "summary",
+        {},
+        element("span", { class: `badge ${looks[finding.severity]}` }, nameSeverity(finding.severity)),
+        element("strong", {}, t(finding.title_zh ?? finding.title, finding.title)),
+        element("span", { class: "faint number" }, t(`${formatNumber(finding.count)} 处`, `${formatNumber(finding.count)} ×`)),
+      ),
+      hint ? element("p", { class: "finding-hint" }, icon("info"), element("span", {}, hint)) : null,
+      element("ul", { class: "finding-places" }, ...finding.examples.map(buildExample)),
+      element(
+        "div",
+        { class: "row" },
+        rest > 0 ? element("span", { class: "faint" }, t(`另有 ${formatNumber(rest)} 处，见 CSV`, `${formatNumber(rest)} more are in the CSV`)) : null,
+        finding.examples.some((example) => example.row !== null)
+          ? element("button", { class: "button small quiet", type: "button", onclick: () => this.showRows(finding.code) }, t("查看这些数据", "See these rows"))
+          : null,
+      ),
+    );
+  }
+}
+
+function nameSeverity(severity: Severity): string {
+  return { error: t("不可用", "Unusable"), warning: t("提醒", "Warning"), info: t("说明", "Note") }[severity];
+}
+
+function buildExample(example: FindingExample): HTMLElement {
+  const where: Child[] = [];
+  if (example.file) where.push(element("code", {}, example.file));
+  if (example.line !== null && example.line !== undefined) where.push(t(`第 ${example.line} 行`, `line ${example.line}`));
+  else if (example.row !== null && example.row !== undefined) where.push(t(`第 ${example.row + 1} 条`, `row ${example.row + 1}`));
+  if (example.field) where.push(element("code", {}, example.field));
+  const spaced = where.flatMap((part, place) => (place ? [" · ", part] : [part]));
+  return element(
+    "li",
+    {},
+    element("span", { class: "finding-where" }, ...spaced),
+    element("span", {}, t(example.detail_zh ?? example.detail, example.detail)),
+  );
+}
