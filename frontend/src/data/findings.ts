@@ -38,15 +38,16 @@ export class FindingList {
   }
 
   private buildSummary(dataset: DatasetDetail, report: Report): HTMLElement {
-    const usable = report.usable_count ?? report.example_count;
-    const dropped = report.example_count - usable;
+    const rows = report.example_count;
+    const kept = report.cleaned_count ?? report.usable_count ?? rows;
+    const dropped = rows - (report.usable_count ?? rows);
     const text = dropped
       ? t(
-          `${formatNumber(report.example_count)} 条中有 ${formatNumber(dropped)} 条 LLaMA-Factory 会丢弃或无法读取。清洗后的副本只保留可用的 ${formatNumber(usable)} 条，原数据不变。`,
-          `Of ${formatNumber(report.example_count)} rows, LLaMA-Factory would drop or fail on ${formatNumber(dropped)}. A cleaned copy keeps the ${formatNumber(usable)} usable ones; the original stays.`,
+          `${formatNumber(rows)} 条中有 ${formatNumber(dropped)} 条 LLaMA-Factory 会丢弃或无法读取。清洗后的副本保留可用的 ${formatNumber(kept)} 条，原数据不变。`,
+          `Of ${formatNumber(rows)} rows, LLaMA-Factory would drop or fail on ${formatNumber(dropped)}. A cleaned copy keeps the ${formatNumber(kept)} that can be used; the original stays.`,
         )
       : t("所有数据都能加载；以下几点值得看看。", "Every row loads; these points are worth a look.");
-    const mayClean = dataset.visibility !== "public" && usable > 0 && dropped > 0;
+    const mayClean = dataset.visibility !== "public" && kept > 0 && dropped > 0;
     return element(
       "div",
       { class: "card findings-head" },

@@ -47,7 +47,10 @@ export interface Report {
   id: string;
   status: string;
   example_count: number;
+  /** What LLaMA-Factory loads of it as it stands; 0 when one row makes it stop. */
   usable_count: number | null;
+  /** Rows that a cleaned copy would keep. */
+  cleaned_count?: number | null;
   findings: Finding[];
   statistics: Statistics | null;
 }

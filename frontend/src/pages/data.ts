@@ -1,9 +1,9 @@
 // Datasets: those one has, those shared with all, and presets to fetch; files dropped here become new ones.
 import { call, callAll } from "../api";
-import { startImport } from "../data/import_dialog";
 import { buildDatasetTable } from "../data/table";
 import { type Dataset, describeDataset } from "../datasets";
 import { element, get, icon, onPause, replaceChildrenIfChanged } from "../dom";
+import { ImportDialog } from "../import_dialog";
 import { t } from "../language";
 import { notify, notifyError } from "../notices";
 import { poll } from "../poll";
@@ -99,9 +99,12 @@ function buildNothing(): HTMLElement {
 
 onPause(search, draw);
 watchDropZone(get("#drop-zone"), (files) => void uploads.add(files));
-startImport((dataset) => {
-  notify(t(`已开始导入“${dataset.name}”。`, `“${dataset.name}” is being imported.`), "good");
-  choose("");
-  void watch.now();
-});
+new ImportDialog<Dataset>(
+  { prefix: "import", opener: "#import", path: "/datasets", hubFields: ["revision", "subset", "split"] },
+  (dataset) => {
+    notify(t(`已开始导入“${dataset.name}”。`, `“${dataset.name}” is being imported.`), "good");
+    choose("");
+    void watch.now();
+  },
+);
 uploads.load().catch(notifyError);
