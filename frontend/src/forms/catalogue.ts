@@ -1,11 +1,15 @@
 /** Models and datasets to choose from. */
-import { callAll } from "../api";
-import { type Dataset } from "../datasets";
+import { call, callAll, newIdempotencyKey } from "../api";
+import { type Dataset, nameDatasetStatus } from "../datasets";
 import { buildModalities, formatCount, readDescription } from "../descriptions";
-import { element } from "../dom";
+import { element, icon } from "../dom";
 import { formatBytes, formatNumber } from "../format";
 import { t } from "../language";
-import { type BaseModel } from "../models";
+import { type BaseModel, nameModelStatus } from "../models";
+import { runWithButton } from "../notices";
+
+/** Statuses in which a model may be chosen; only `ready` ones may be submitted. */
+const OFFERED = ["ready", "available", "downloading", "paused", "failed"];
 
 export async function listModels(): Promise<BaseModel[]> {
   return sortByName(await callAll<BaseModel>("/models"));
@@ -13,6 +17,26 @@ export async function listModels(): Promise<BaseModel[]> {
 
 export async function listDatasets(): Promise<Dataset[]> {
   return sortByName(await callAll<Dataset>("/datasets"));
+}
+
+/** Fetches a preset, whose size it names, and then looks again. */
+function buildFetchButton(path: string, sizeBytes: number, onAsked: () => Promise<void>): HTMLElement {
+  const button: HTMLButtonElement = element(
+    "button",
+    {
+      class: "button small",
+      type: "button",
+      "data-fetch": true,
+      onclick: () =>
+        void runWithButton(button, async () => {
+          await call("POST", path, { idempotencyKey: newIdempotencyKey() });
+          await onAsked();
+        }),
+    },
+    icon("download"),
+    sizeBytes ? t(`下载（${formatBytes(sizeBytes)}）`, `Fetch (${formatBytes(sizeBytes)})`) : t("下载", "Fetch"),
+  );
+  return button;
 }
 
 function sortByName<Named extends { name: string }>(rows: Named[]): Named[] {
@@ -36,14 +60,18 @@ export class ModelPicker {
   }
 
   async load(): Promise<void> {
-    this.models = (await listModels()).filter((model) => model.status === "ready");
-    this.select.replaceChildren(...this.models.map((model) => element("option", { value: model.id }, model.name)));
+    const offered = (await listModels()).filter((model) => OFFERED.includes(model.status));
+    // What can be used at once comes first; presets can be estimated before they are fetched.
+    this.models = offered.sort((a, b) => Number(a.status !== "ready") - Number(b.status !== "ready"));
+    const chosen = this.select.value;
+    this.select.replaceChildren(...this.models.map((model) => element("option", { value: model.id }, nameOption(model))));
+    if (this.models.some((model) => model.id === chosen)) this.select.value = chosen;
     if (!this.models.length)
       this.select.append(
         element(
           "option",
           { value: "" },
-          t("还没有模型，请联系管理员添加", "No model yet; ask an administrator for one"),
+          t("还没有模型，请在“模型”页下载或添加", "No model yet: fetch or add one on the page Models"),
         ),
       );
     this.draw();
@@ -61,6 +89,22 @@ export class ModelPicker {
     return model !== undefined;
   }
 
+  /** A preset that lies on its hub yet: what it takes is told already, training needs its files. */
+  private buildOffer(model: BaseModel): HTMLElement {
+    const isMoving = model.status === "downloading";
+    const text = isMoving
+      ? t("正在下载，完成后即可提交；预估现在就能看。", "Being fetched; it can be submitted when that is done. The estimate works already.")
+      : t("这个模型还没有下载：预估现在就能看，提交前需要先下载。", "This model is not fetched yet: the estimate works, but it must be fetched before you submit.");
+    return element(
+      "div",
+      { class: "banner warning offer" },
+      element("span", {}, text),
+      isMoving
+        ? element("a", { href: "/models" }, t("查看进度", "See how far it is"))
+        : buildFetchButton(`/models/${encodeURIComponent(model.id)}/download`, model.size_bytes, () => this.load()),
+    );
+  }
+
   private draw(): void {
     const { model } = this;
     if (!model) {
@@ -68,6 +112,7 @@ export class ModelPicker {
       return;
     }
     this.details.replaceChildren(
+      ...(model.status === "ready" ? [] : [this.buildOffer(model)]),
       element("p", { class: "soft" }, readDescription(model.description)),
       element(
         "p",
@@ -87,6 +132,10 @@ export class ModelPicker {
       ),
     );
   }
+}
+
+function nameOption(model: BaseModel): string {
+  return model.status === "ready" ? model.name : t(`${model.name}（${nameModelStatus(model.status)}）`, `${model.name} (${nameModelStatus(model.status).toLowerCase()})`);
 }
 
 // -- datasets ----------------------------------------------------------------------------------------------
@@ -144,19 +193,19 @@ export class DatasetPicker {
   private fits(dataset: Dataset): boolean {
     const { model } = this;
     return (
-      dataset.status === "ready" &&
+      (dataset.status === "ready" || dataset.status === "available") &&
       (model === null || dataset.modalities.every((modality) => model.modalities.includes(modality)))
     );
   }
 
   private draw(): void {
-    const fitting = this.listFitting();
+    const fitting = this.listFitting().sort((a, b) => Number(a.status !== "ready") - Number(b.status !== "ready"));
     const others = this.datasets.length - fitting.length;
     this.place.replaceChildren(...fitting.map((dataset) => this.buildRow(dataset)));
     if (!fitting.length) {
       const text = this.datasets.length
         ? t("没有适合这个模型的数据集。", "No dataset fits this model.")
-        : t("还没有数据集，请联系管理员添加。", "No dataset yet; ask an administrator for one.");
+        : t("还没有数据集，请先在“数据”页上传。", "No dataset yet; upload one on the page Data.");
       this.place.append(element("p", { class: "soft dataset-note" }, text));
     }
     if (others && fitting.length) {
@@ -166,6 +215,16 @@ export class DatasetPicker {
       );
       this.place.append(element("p", { class: "faint dataset-note" }, text));
     }
+  }
+
+  /** A preset can be chosen and estimated; before training on it, it must be fetched. */
+  private buildOffer(dataset: Dataset): HTMLElement {
+    return element(
+      "span",
+      { class: "dataset-offer" },
+      element("span", { class: "badge warning" }, nameDatasetStatus(dataset.status)),
+      buildFetchButton(`/datasets/${encodeURIComponent(dataset.id)}/download`, dataset.size_bytes, () => this.load()),
+    );
   }
 
   private buildRow(dataset: Dataset): HTMLElement {
@@ -187,6 +246,7 @@ export class DatasetPicker {
         { class: "dataset-text" },
         element("strong", {}, dataset.name),
         element("small", {}, readDescription(dataset.description)),
+        dataset.status === "available" ? this.buildOffer(dataset) : null,
       ),
       element(
         "span",

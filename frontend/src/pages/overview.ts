@@ -1,5 +1,6 @@
 // The overview: counts, devices and recent jobs, kept up to date while the page is looked at.
 import { type Money, type Page, call, callAll } from "../api";
+import { type Dataset, isUsable } from "../datasets";
 import { element, get, icon, replaceChildrenIfChanged } from "../dom";
 import { describeBalance, formatAgo, formatBytes, formatMoney } from "../format";
 import { describeProgress, progressBar } from "../job_rows";
@@ -46,10 +47,10 @@ function drawCounts(kind: JobKind, counts: Record<JobStatus, number>): void {
 }
 
 async function countDatasets(): Promise<void> {
-  const data = await callAll<{ id: string }>("/datasets");
-  get("#dataset-count").textContent = data.length
-    ? t(`${data.length} 个数据集可直接使用`, `${data.length} dataset${data.length === 1 ? "" : "s"} ready to use`)
-    : t("还没有数据集，请联系管理员添加", "No dataset yet; ask an administrator for one");
+  const ready = (await callAll<Pick<Dataset, "status">>("/datasets")).filter(isUsable);
+  get("#dataset-count").textContent = ready.length
+    ? t(`${ready.length} 个数据集可直接使用`, `${ready.length} dataset${ready.length === 1 ? "" : "s"} ready to use`)
+    : t("还没有数据集，上传一个试试", "No dataset yet: upload one");
 }
 
 function drawDevices(resources: Resources): void {

@@ -152,6 +152,20 @@ function resetAll(): void {
   changed();
 }
 
+/** What a link from the pages of data and models has chosen already. */
+function takeOverChoice(model: string | null, dataset: string | null): void {
+  if (model === null && dataset === null) return;
+  const missing = model !== null && !models.choose(model) ? [model] : [];
+  datasets.setModel(models.model);
+  if (dataset !== null) missing.push(...datasets.choose([dataset]));
+  if (missing.length)
+    notify(
+      t("链接中的模型或数据集不能与当前选择一起使用，请重新选择。", "The model or dataset of the link cannot be used with the present choice; choose again."),
+      "bad",
+    );
+  changed();
+}
+
 // -- SwanLab -----------------------------------------------------------------------------------------------
 
 async function drawSwanlabBanner(): Promise<void> {
@@ -182,7 +196,9 @@ async function open(): Promise<void> {
   await Promise.all([models.load(), datasets.load(), resources.load(), section.load()]);
   datasets.setModel(models.model);
   await contextChanged();
-  const from = new URLSearchParams(location.search).get("from");
+  const asked = new URLSearchParams(location.search);
+  takeOverChoice(asked.get("model"), asked.get("dataset"));
+  const from = asked.get("from");
   if (from) await reuse(await call<Job>("GET", `/jobs/${encodeURIComponent(from)}`));
 }
 
