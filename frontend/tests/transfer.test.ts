@@ -25,6 +25,8 @@ class Server implements Wire {
       size_bytes: CONTENT.length,
       received_bytes,
       chunk_bytes: 10,
+      purpose: "file",
+      folder: "",
       status: received_bytes === CONTENT.length ? "complete" : "receiving",
       expires_at: null,
     };

@@ -27,38 +27,53 @@ interface Actions {
   urlOf: (entry: Entry) => string;
 }
 
+/** The folder that holds what one's jobs left; it is only read. */
+const JOBS_FOLDER = "jobs";
+
+export function isOfJobs(path: string): boolean {
+  return path === JOBS_FOLDER || path.startsWith(`${JOBS_FOLDER}/`);
+}
+
 export function joinPath(folder: string, name: string): string {
   return folder ? `${folder}/${name}` : name;
 }
 
 /** Folders first, each kind by name. */
-export function buildFileTable(entries: Entry[], actions: Actions): HTMLElement {
+export function buildFileTable(path: string, entries: Entry[], actions: Actions): HTMLElement {
   const order = [...entries].sort(
     (a, b) => Number(b.kind === "folder") - Number(a.kind === "folder") || a.name.localeCompare(b.name, undefined, { numeric: true }),
   );
   const heads = [t("名称", "Name"), t("大小", "Size"), t("修改时间", "Changed"), ""];
   const rows = order.map((entry) => [
-    [buildName(entry, actions)],
-    [entry.size_bytes === null ? "–" : formatBytes(entry.size_bytes)],
+    [buildName(entry, actions, isJobsFolder(path, entry))],
+    [entry.kind === "folder" && !entry.size_bytes ? "–" : formatBytes(entry.size_bytes)],
     [formatAgo(entry.modified_at)],
-    [buildActions(entry, actions)],
+    [isJobsFolder(path, entry) ? null : buildActions(entry, actions, isOfJobs(path))],
   ]);
   return buildTable(heads, rows);
 }
 
-function buildName(entry: Entry, actions: Actions): HTMLElement {
-  if (entry.kind === "file") return element("a", { class: "file-name", href: actions.urlOf(entry), download: entry.name }, icon("file"), entry.name);
-  return element("button", { class: "file-name", type: "button", onclick: () => actions.open(entry) }, icon("folder"), entry.name);
+/** There is something in the folder that is one's own, or one job's. */
+export function canBeZipped(path: string, entries: Entry[]): boolean {
+  return path !== JOBS_FOLDER && entries.some((entry) => !isJobsFolder(path, entry));
 }
 
-function buildActions(entry: Entry, actions: Actions): HTMLElement {
+function isJobsFolder(path: string, entry: Entry): boolean {
+  return joinPath(path, entry.name) === JOBS_FOLDER;
+}
+
+function buildName(entry: Entry, actions: Actions, isOfJobs: boolean): HTMLElement {
+  if (entry.kind === "file") return element("a", { class: "file-name", href: actions.urlOf(entry), download: entry.name }, icon("file"), entry.name);
+  return element("button", { class: "file-name", type: "button", onclick: () => actions.open(entry) }, icon("folder"), entry.name, isOfJobs ? element("span", { class: "badge" }, t("任务产物", "results of jobs")) : null);
+}
+
+function buildActions(entry: Entry, actions: Actions, isReadOnly: boolean): HTMLElement {
   const downloadText = entry.kind === "folder" ? t("打包下载", "Download as zip") : t("下载", "Download");
   return element(
     "div",
     { class: "file-actions" },
     element("a", { class: "icon-button", href: actions.urlOf(entry), download: "", title: downloadText, "aria-label": `${downloadText} ${entry.name}` }, icon("download")),
-    buildButton("edit", t("改名", "Rename"), entry, actions.rename),
-    buildButton("trash", t("删除", "Delete"), entry, actions.remove),
+    ...(isReadOnly ? [] : [buildButton("edit", t("改名", "Rename"), entry, actions.rename), buildButton("trash", t("删除", "Delete"), entry, actions.remove)]),
   );
 }
 

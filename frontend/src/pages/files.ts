@@ -1,15 +1,11 @@
 // One's own files in folders: up and down, as a zip, renamed and deleted, measured against the quota.
-import { call, callFirst, newIdempotencyKey } from "../api";
+import { call, newIdempotencyKey } from "../api";
 import { element, get, icon } from "../dom";
-import { type Entry, type Folder, buildCrumbs, buildFileTable, buildQuota, joinPath } from "../files/folder";
-import { isFinished, type Job, nameKind, statusBadge } from "../jobs";
-import { formatAgo } from "../format";
+import { type Entry, type Folder, buildCrumbs, buildFileTable, buildQuota, canBeZipped, isOfJobs, joinPath } from "../files/folder";
 import { t } from "../language";
 import { ask, askForText, notify, notifyError, runWithButton } from "../notices";
 import { watchDropZone } from "../uploads/drop_zone";
 import { UploadPanel } from "../uploads/panel";
-
-const SHOWN_JOBS = 8;
 
 let path = new URLSearchParams(location.search).get("path") ?? "";
 let generation = 0;
@@ -30,11 +26,13 @@ async function load(): Promise<void> {
   get("#quota").hidden = false;
   get("#quota").replaceChildren(...buildQuota(folder));
   get("#crumbs").replaceChildren(...buildCrumbs(path, open));
+  // What jobs left is only read.
+  for (const selector of ["#drop-zone", "#new-folder"]) get(selector).hidden = isOfJobs(path);
   const link = get<HTMLAnchorElement>("#download-folder");
-  link.hidden = folder.entries.length === 0;
+  link.hidden = !canBeZipped(path, folder.entries);
   link.href = `/api/v1/files/content?path=${encodeURIComponent(path)}`;
   const actions = { open: (entry: Entry) => open(joinPath(path, entry.name)), rename, remove, urlOf };
-  get("#files").replaceChildren(folder.entries.length ? buildFileTable(folder.entries, actions) : buildNothing());
+  get("#files").replaceChildren(folder.entries.length ? buildFileTable(path, folder.entries, actions) : buildNothing());
 }
 
 function open(wanted: string): void {
@@ -53,7 +51,9 @@ function urlOf(entry: Entry): string {
 }
 
 function buildNothing(): HTMLElement {
-  const text = path
+  const text = isOfJobs(path)
+    ? t("任务结束后，产物会出现在这里。", "What jobs leave appears here.")
+    : path
     ? t("这个文件夹是空的。", "This folder is empty.")
     : t("还没有文件。把文件拖到上面，即可在任何电脑上取用。", "No files yet. Drop some above, and have them on any computer.");
   return element("div", { class: "card empty" }, icon("folder"), element("p", {}, text));
@@ -87,28 +87,8 @@ async function remove(entry: Entry): Promise<void> {
   await load();
 }
 
-// -- results of jobs ---------------------------------------------------------------------------------------
-
-async function loadJobs(): Promise<void> {
-  const { rows } = await callFirst<Job>("/jobs", new URLSearchParams(), 40);
-  const jobs = rows.filter(isFinished).slice(0, SHOWN_JOBS);
-  const nothing = element("p", { class: "soft" }, t("任务结束后，产物会列在这里。", "Once a job has ended, its results are listed here."));
-  get("#job-results").replaceChildren(...(jobs.length ? jobs.map(buildJob) : [nothing]));
-}
-
-function buildJob(job: Job): HTMLElement {
-  return element(
-    "a",
-    { class: "recent", href: `/jobs/${job.id}` },
-    element("span", { class: "recent-name clip", title: job.name }, job.name),
-    statusBadge(job),
-    element("span", { class: "faint clip" }, `${nameKind(job.kind)} · ${formatAgo(job.finished_at)}`),
-  );
-}
-
 const folderButton = get<HTMLButtonElement>("#new-folder");
 folderButton.addEventListener("click", () => void runWithButton(folderButton, makeFolder));
 watchDropZone(get("#drop-zone"), (files) => void uploads.add(files));
 load().catch(notifyError);
-loadJobs().catch(notifyError);
 uploads.load().catch(notifyError);

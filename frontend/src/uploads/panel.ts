@@ -49,7 +49,9 @@ export class UploadPanel {
   async load(): Promise<void> {
     const uploads = await callAll<Upload>("/uploads");
     for (const upload of uploads) {
-      if ((upload.purpose ?? this.setup.purpose) !== this.setup.purpose || this.entries.has(upload.id)) continue;
+      if (upload.purpose !== this.setup.purpose || this.entries.has(upload.id)) continue;
+      // A whole file lies in its folder already.
+      if (upload.purpose === "file" && upload.status === "complete") continue;
       this.enter(upload, null);
       // All of it had come, only its page was closed before it was used.
       if (upload.status === "complete") await this.finish(upload.id);

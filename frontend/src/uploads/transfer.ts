@@ -8,8 +8,8 @@ export interface Upload {
   size_bytes: number;
   received_bytes: number;
   chunk_bytes: number;
-  purpose?: "dataset" | "file";
-  folder?: string | null;
+  purpose: "dataset" | "file";
+  folder: string;
   status: "receiving" | "complete";
   expires_at: string | null;
 }
