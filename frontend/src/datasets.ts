@@ -39,6 +39,7 @@ export interface Dataset {
   name: string;
   visibility: "public" | "private";
   owner?: string | null;
+  source?: string;
   format: string;
   modalities: string[];
   example_count: number;

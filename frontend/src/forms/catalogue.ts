@@ -1,6 +1,6 @@
 /** Models and datasets to choose from. */
 import { call, callAll, newIdempotencyKey } from "../api";
-import { type Dataset, nameDatasetStatus } from "../datasets";
+import { type Dataset, isBusy, nameDatasetStatus } from "../datasets";
 import { buildModalities, formatCount, readDescription } from "../descriptions";
 import { element, icon } from "../dom";
 import { formatBytes, formatNumber } from "../format";
@@ -8,8 +8,10 @@ import { t } from "../language";
 import { type BaseModel, nameModelStatus } from "../models";
 import { runWithButton } from "../notices";
 
-/** Statuses in which a model may be chosen; only `ready` ones may be submitted. */
-const OFFERED = ["ready", "available", "downloading", "paused", "failed"];
+/** What is here may be used; a preset may be chosen and estimated with before, and be submitted once it is here. */
+function isOffered(row: { status: string; source?: string }): boolean {
+  return row.status === "ready" || (row.source === "preset" && row.status !== "missing" && row.status !== "broken");
+}
 
 export async function listModels(): Promise<BaseModel[]> {
   return sortByName(await callAll<BaseModel>("/models"));
@@ -60,7 +62,7 @@ export class ModelPicker {
   }
 
   async load(): Promise<void> {
-    const offered = (await listModels()).filter((model) => OFFERED.includes(model.status));
+    const offered = (await listModels()).filter(isOffered);
     // What can be used at once comes first; presets can be estimated before they are fetched.
     this.models = offered.sort((a, b) => Number(a.status !== "ready") - Number(b.status !== "ready"));
     const chosen = this.select.value;
@@ -193,7 +195,7 @@ export class DatasetPicker {
   private fits(dataset: Dataset): boolean {
     const { model } = this;
     return (
-      (dataset.status === "ready" || dataset.status === "available") &&
+      isOffered(dataset) &&
       (model === null || dataset.modalities.every((modality) => model.modalities.includes(modality)))
     );
   }
@@ -223,7 +225,9 @@ export class DatasetPicker {
       "span",
       { class: "dataset-offer" },
       element("span", { class: "badge warning" }, nameDatasetStatus(dataset.status)),
-      buildFetchButton(`/datasets/${encodeURIComponent(dataset.id)}/download`, dataset.size_bytes, () => this.load()),
+      isBusy(dataset)
+        ? element("a", { href: `/data/${encodeURIComponent(dataset.id)}` }, t("查看进度", "See how far it is"))
+        : buildFetchButton(`/datasets/${encodeURIComponent(dataset.id)}/download`, dataset.size_bytes, () => this.load()),
     );
   }
 
@@ -246,7 +250,7 @@ export class DatasetPicker {
         { class: "dataset-text" },
         element("strong", {}, dataset.name),
         element("small", {}, readDescription(dataset.description)),
-        dataset.status === "available" ? this.buildOffer(dataset) : null,
+        dataset.status === "ready" ? null : this.buildOffer(dataset),
       ),
       element(
         "span",
