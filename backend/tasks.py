@@ -6,7 +6,7 @@ from typing import Any
 
 from backend import queue
 from backend.database import transaction
-from backend.services import catalogue, dispatch, pruning, retention
+from backend.services import catalogue, datasets, dispatch, pruning, retention, spaces
 
 celery = queue.get_celery()
 
@@ -39,6 +39,14 @@ def prune_rows() -> None:
         pruning.prune(session)
 
 
+@celery.task(name="tuneforge.sweep")
+def sweep_files() -> None:
+    """Remove uploads that expired, and files that belong to nothing any more."""
+    with transaction() as session:
+        spaces.sweep_uploads(session)
+        datasets.sweep(session)
+
+
 @celery.task(name="tuneforge.retain")
 def drop_old_checkpoints() -> None:
     """Remove checkpoints that succeeded jobs keep beyond their limit."""
@@ -56,5 +64,6 @@ celery.conf.beat_schedule = {
     "reap": _every(5.0, "tuneforge.reap"),
     "discover": _every(3.0, "tuneforge.discover"),
     "prune": _every(3600.0, "tuneforge.prune"),
+    "sweep": _every(600.0, "tuneforge.sweep"),
     "retain": _every(3600.0, "tuneforge.retain"),
 }

@@ -20,6 +20,8 @@ from backend.domain.protocol import PROTOCOL_VERSION, Device, FinalReport, Launc
 from backend.domain.spec import PreparedJob
 from backend.domain.usernames import normalize_username
 from backend.services import dispatch, jobs, nodes, reports, users
+from backend.tables.base import new_id
+from backend.tables.dataset import Dataset
 from backend.tables.job import Job
 from backend.tables.user import User
 
@@ -146,6 +148,24 @@ def make_dataset(home: Path, name: str = "talks", *, rows: int = 8, **facts: Any
     }  # fmt: skip
     (folder / storage.FACTS_FILE).write_text(json.dumps(described | facts))
     return folder
+
+
+def make_own_dataset(owner_id: str, name: str = "mine", **values: Any) -> str:
+    """Put a dataset of one row that was checked among a person's own, and return its id."""
+    info = {"file_name": "a.json", "formatting": "alpaca"}
+    dataset_id = new_id()
+    described: dict[str, Any] = {
+        "id": dataset_id, "name": name, "owner_id": owner_id, "visibility": "private", "format": "alpaca",
+        "path": f"users/{owner_id}/datasets/{dataset_id}", "modalities": ["text"], "example_count": 1,
+        "size_bytes": 50, "status": "ready", "facts": {"file_name": "a.json", "dataset_info": info},
+        "report": {"stage": "sft", "example_count": 1, "usable_count": 1, "cleaned_count": 1},
+    }  # fmt: skip
+    folder = storage.get_home() / described["path"]
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_text(json.dumps([{"instruction": "a", "output": "b"}]))
+    with transaction() as session:
+        session.add(Dataset(**(described | values)))
+    return dataset_id
 
 
 def submit_job(owner_id: str, **changes: Any) -> str:

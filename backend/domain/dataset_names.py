@@ -9,7 +9,9 @@ from backend.domain.errors import Invalid, Problem
 
 MAX_LENGTH = 100
 _NAME = re.compile(r"\w[\w.-]*", re.UNICODE)
-_PACKED = re.compile(r"(\.(tar|jsonl?|csv|txt))?\.(zip|tgz|tbz2|txz|tar|gz|bz2|xz|jsonl?|csv|parquet|arrow|txt)$", re.I)
+_PACKED = re.compile(
+    r"(\.(tar|jsonl?|csv|txt))?\.(zip|tgz|tbz2|txz|tar|gz|bz2|xz|jsonl?|csv|parquet|arrow|txt)$", re.I
+)
 
 
 def check_name(name: str) -> str:

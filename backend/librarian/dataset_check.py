@@ -26,6 +26,8 @@ def get_subject(session: Session, chore: RunningChore) -> Dataset:
 
 def measure_room(session: Session, dataset: Dataset, freed_bytes: int) -> int:
     """Return how many bytes a dataset may take: what is left of its owner's quota and of the disk."""
+    if dataset.owner_id is None:
+        return storage_uploads.measure_free_bytes()
     owner = session.get_one(User, dataset.owner_id)
     left = spaces.get_quota(owner) - spaces.measure_used(session, owner) + freed_bytes
     return max(0, min(left, storage_uploads.measure_free_bytes()))
@@ -57,7 +59,9 @@ def _check(chore: RunningChore, path: str, folder: Path, info: dict[str, Any]) -
     )
     draft.replace(findings)
     chore.report("indexing", None, rows=report.example_count)
-    read_rows(folder, info, 0, 1, findings_file=findings)  # makes the index, so that no page has to wait for it
+    read_rows(
+        folder, info, 0, 1, findings_file=findings
+    )  # makes the index, so that no page has to wait for it
     return report
 
 
@@ -91,5 +95,3 @@ def _release_upload(session: Session, chore: RunningChore) -> None:
     upload_id = chore.payload.get("source", {}).get("upload_id")
     if upload_id:
         uploads.drop_used(session, upload_id)
-
-

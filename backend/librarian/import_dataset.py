@@ -47,7 +47,8 @@ def _take_path(chore: RunningChore, path: str, draft: Path, room: int) -> None:
     found = storage_datasets.find_allowed(path, roots)
     if found is None:
         raise storage_datasets.BadPath(
-            "The path is not there any more, or is not allowed any more.", zh="该路径已不存在，或不再允许导入。"
+            "The path is not there any more, or is not allowed any more.",
+            zh="该路径已不存在，或不再允许导入。",
         )
     if found.is_file():
         _take_file(chore, found, found.name, draft, room, is_ours=False)
@@ -57,9 +58,7 @@ def _take_path(chore: RunningChore, path: str, draft: Path, room: int) -> None:
     )
 
 
-def _take_file(
-    chore: RunningChore, file: Path, name: str, draft: Path, room: int, *, is_ours: bool
-) -> None:
+def _take_file(chore: RunningChore, file: Path, name: str, draft: Path, room: int, *, is_ours: bool) -> None:
     """An archive is unpacked, and any other file taken as it is; ours need not be copied."""
     chore.report("unpacking", 0.0)
     kind = archives.find_kind(file)

@@ -13,7 +13,11 @@ from sqlalchemy.orm import Session
 
 from backend.librarian.running import RunningChore
 
-MODULES: dict[str, str] = {}
+MODULES: dict[str, str] = {
+    "import_dataset": "import_dataset",
+    "check_dataset": "check_dataset",
+    "clean_dataset": "clean_dataset",
+}
 """By kind, the module below `backend.librarian`."""
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, case, exists, func, or_, select
 from sqlalchemy.exc import DataError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from backend import storage
+from backend.dataset_files import read_rows
+from backend.domain.dataset_names import split_reference
 from backend.domain.errors import NotFound
 from backend.services.found_models import find_models
 from backend.services.pages import Page, PageWish, read_page_by_time
@@ -26,6 +28,10 @@ from backend.tables.user import User
 logger = logging.getLogger(__name__)
 
 
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
+_FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+_SOUNDS = (".wav", ".mp3", ".flac", ".ogg", ".m4a")
+_MEDIA = frozenset((*_PICTURES, *_FILMS, *_SOUNDS))
 _DISCOVERY_LOCK = 0x6469_7363
 
 
@@ -163,15 +169,26 @@ def _visible_datasets(user: User) -> ColumnElement[bool]:
 
 
 def list_datasets(session: Session, user: User, page: PageWish) -> Page[Dataset]:
-    """Return a page of the datasets `user` may use, the newest first."""
-    return read_page_by_time(session, select(Dataset).where(_visible_datasets(user)), Dataset, page)
+    """Return a page of the newest versions of the datasets `user` may use, the newest first."""
+    newer = aliased(Dataset)
+    is_replaced = exists().where(newer.series_id == Dataset.series_id, newer.version > Dataset.version)
+    query = select(Dataset).where(_visible_datasets(user), ~is_replaced)
+    return read_page_by_time(session, query, Dataset, page)
 
 
 def get_dataset(session: Session, user: User, reference: str) -> Dataset:
-    """Return the dataset with this id or visible name; one's own comes before a public one."""
+    """Return the dataset with this id, the newest version of this visible name, or the one that `name@2` names.
+
+    One's own comes before a public one.
+    """
+    name, version = split_reference(reference)
     named = or_(Dataset.id == reference, Dataset.name == reference)
+    if version is not None:
+        named = or_(Dataset.id == reference, (Dataset.name == name) & (Dataset.version == version))
     query = select(Dataset).where(_visible_datasets(user), named)
-    dataset = session.scalars(query.order_by(Dataset.owner_id.nulls_last())).first()
+    is_own = case((Dataset.owner_id == user.id, 0), (Dataset.owner_id.is_(None), 1), else_=2)
+    is_meant = case((Dataset.id == reference, 0), else_=1)
+    dataset = session.scalars(query.order_by(is_own, is_meant, Dataset.version.desc())).first()
     if dataset is None:
         raise NotFound(
             f"There is no dataset {reference!r}; GET /api/v1/datasets lists those you may use.",
@@ -180,8 +197,17 @@ def get_dataset(session: Session, user: User, reference: str) -> Dataset:
     return dataset
 
 
+def build_job_name(dataset: Dataset) -> str:
+    """Return what a job calls a dataset: people's with the version, which never changes; presets have one only."""
+    return f"{dataset.name}@{dataset.version}" if dataset.owner_id else dataset.name
+
+
 def list_rows(dataset: Dataset, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
     """Return rows `offset` … as conversations with the names of their pictures, and how many there are."""
+    if dataset.report:
+        folder = storage.get_home() / dataset.path
+        page = read_rows(folder, _as_dict(dataset.facts.get("dataset_info")), offset, limit)
+        return page.rows, page.total or 0
     rows = storage.read_rows(dataset.path, str(dataset.facts.get("file_name", "data.json")))
     info = _as_dict(dataset.facts.get("dataset_info"))
     found = [_read_row(index, row, info) for index, row in enumerate(rows[offset : offset + limit], offset)]
@@ -213,16 +239,16 @@ def _as_dict(value: Any) -> dict[str, Any]:
 
 
 def get_media_path(dataset: Dataset, name: str) -> Path:
-    """Return the picture `name` of a dataset; anything else than a picture in its folder is NotFound."""
+    """Return the picture, video or sound `name` of a dataset; anything else in its folder is NotFound."""
     path = storage.resolve(storage.get_home() / dataset.path, name)
-    if path.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"} or not path.is_file():
+    if path.suffix.lower() not in _MEDIA or not path.is_file():
         raise NotFound("There is no such picture in this dataset.")
     return path
 
 
 def find_missing_media(dataset: Dataset) -> str | None:
     """Return a sentence naming the first rows whose pictures are not in the dataset, or None when all are."""
-    if not set(dataset.modalities) - {"text"}:
+    if dataset.report or not set(dataset.modalities) - {"text"}:  # its check has looked at every one
         return None
     try:
         rows, _ = list_rows(dataset, 0, sys.maxsize)

@@ -53,6 +53,11 @@ def find_open(session: Session, subject_id: str, kind: str | None = None) -> Cho
     return session.scalars(query.order_by(Chore.id.desc())).first()
 
 
+def list_open(session: Session, subject_id: str) -> Sequence[Chore]:
+    """Return the chores that are queued or running for this subject."""
+    return session.scalars(select(Chore).where(Chore.subject_id == subject_id, Chore.status.in_(OPEN))).all()
+
+
 def find_last(session: Session, subject_id: str) -> Chore | None:
     """Return the newest chore of this subject, however it stands."""
     return session.scalars(
@@ -60,17 +65,11 @@ def find_last(session: Session, subject_id: str) -> Chore | None:
     ).first()
 
 
-def find_latest_of(session: Session, subject_ids: Sequence[str]) -> dict[str, Chore]:
-    """Return the newest chore of each of these subjects that has one."""
-    query = select(Chore).where(Chore.subject_id.in_(subject_ids)).order_by(Chore.id)
-    return {chore.subject_id: chore for chore in session.scalars(query)}
-
-
 def show_progress(chore: Chore | None) -> dict[str, Any] | None:
     """Return how far an open chore is, as pages show it; None when nothing is under way."""
     if chore is None or chore.status not in OPEN:
         return None
-    waiting = {"stage": "waiting", "fraction": None}
+    waiting = {"stage": "queued", "fraction": None}
     return (chore.progress or waiting) if chore.status == "running" else waiting
 
 

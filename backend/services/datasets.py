@@ -23,7 +23,7 @@ from backend.tables.dataset import Dataset
 from backend.tables.job import Job
 from backend.tables.user import User
 
-BUSY = ("importing", "checking")
+BUSY = ("importing", "checking", "downloading")
 _ARCHIVES = re.compile(r"[/\\]+$")
 
 
@@ -84,7 +84,14 @@ def _create(session: Session, user: User, name: str | None, hint: str, source: d
 
 
 def _add(
-    session: Session, owner_id: str, dataset_id: str, name: str, *, series_id: str, version: int, note: str | None
+    session: Session,
+    owner_id: str,
+    dataset_id: str,
+    name: str,
+    *,
+    series_id: str,
+    version: int,
+    note: str | None,
 ) -> Dataset:
     dataset = Dataset(
         id=dataset_id, name=name, series_id=series_id, version=version, note=note, owner_id=owner_id,
@@ -113,7 +120,9 @@ def _require_free(session: Session, user: User, name: str, series_id: str | None
 
 
 def _find_free_name(session: Session, user: User, name: str) -> str:
-    query = select(Dataset.name).where(Dataset.owner_id == user.id, Dataset.name.startswith(name, autoescape=True))
+    query = select(Dataset.name).where(
+        Dataset.owner_id == user.id, Dataset.name.startswith(name, autoescape=True)
+    )
     taken = set(session.scalars(query))
     if name not in taken:
         return name
@@ -169,7 +178,9 @@ def change(session: Session, user: User, reference: str, name: str | None, visib
     dataset = get_own(session, user, reference, lock=True)
     if visibility is not None and user.role != "administrator":
         raise NotAllowed(
-            "Only administrators may publish datasets.", zh="仅管理员可以公开数据集。", code="administrators_only"
+            "Only administrators may publish datasets.",
+            zh="仅管理员可以公开数据集。",
+            code="administrators_only",
         )
     before = {"name": dataset.name, "visibility": dataset.visibility}
     if name is not None:
@@ -196,7 +207,9 @@ def change_mapping(session: Session, user: User, reference: str, info: dict[str,
     audit.record(session, Action.DATASET_CHANGED, user, target=(dataset.id, dataset.name), mapping=info)
     if is_used(session, dataset):
         source = {"kind": "version", "path": dataset.path}
-        return _add_version(session, user, dataset, "import_dataset", {"source": source, "mapping": info}, "mapping")
+        return _add_version(
+            session, user, dataset, "import_dataset", {"source": source, "mapping": info}, "mapping"
+        )
     dataset.status = "checking"
     chores.enqueue(session, "check_dataset", user.id, dataset.id, {"mapping": info})
     return dataset
@@ -225,7 +238,13 @@ def _add_version(
     newest = list_versions(session, dataset)[0]
     _require_idle(session, newest)
     made = _add(
-        session, user.id, new_id(), dataset.name, series_id=dataset.series_id, version=newest.version + 1, note=note
+        session,
+        user.id,
+        new_id(),
+        dataset.name,
+        series_id=dataset.series_id,
+        version=newest.version + 1,
+        note=note,
     )
     made.visibility = dataset.visibility
     chores.enqueue(session, kind, user.id, made.id, payload)
@@ -255,9 +274,16 @@ def cancel(session: Session, user: User, reference: str) -> Dataset:
 def note_end(session: Session, dataset_id: str, status: str, error: dict[str, Any] | None) -> None:
     """Write down at a dataset that its import, check or cleaning failed or was cancelled."""
     dataset = session.get(Dataset, dataset_id)
-    if dataset is not None:
-        dataset.status = "failed"
-        dataset.report = {"error": error or CANCELLED}
+    if dataset is None:
+        return
+    dataset.status = "failed"
+    dataset.report = {"error": error or CANCELLED}
+    chore = chores.find_last(session, dataset_id)
+    upload_id = chore.payload.get("source", {}).get("upload_id") if chore else None
+    if upload_id and (status == "cancelled" or (error and error["code"] == "bad_archive")):
+        uploads.drop_used(session, upload_id)
+    elif upload_id:
+        uploads.give_back(session, upload_id)
 
 
 CANCELLED = {
@@ -283,7 +309,9 @@ def delete(session: Session, user: User, reference: str, *, version_only: bool =
         )
     for version in doomed:
         _drop(session, version)
-    audit.record(session, Action.DATASET_DELETED, user, target=(dataset.id, dataset.name), versions=len(doomed))
+    audit.record(
+        session, Action.DATASET_DELETED, user, target=(dataset.id, dataset.name), versions=len(doomed)
+    )
 
 
 def _drop(session: Session, dataset: Dataset) -> None:

@@ -35,7 +35,7 @@ from backend.tables.dataset import Dataset
 from backend.tables.job import Job
 from backend.tables.user import User
 
-_SAFE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+_SAFE_NAME = re.compile(r"^\w[\w.-]*$")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
     )
     spec = body.model_dump(mode="json") | {
         "model": weights.model.name,
-        "datasets": [dataset.name for dataset in datasets],
+        "datasets": [catalogue.build_job_name(dataset) for dataset in datasets],
         "stage": stage,
         "finetuning_type": finetuning_type,
         "args": complete,
@@ -245,16 +245,20 @@ def _find_datasets(
         except NotFound as error:
             problems.append(Problem(loc, error.detail, error.detail_zh))
             continue
-        if any(other.name == dataset.name for other in found):
+        if any(other.id == dataset.id for other in found):
             problems.append(Problem(loc, f"{dataset.name!r} is named twice", f"数据集“{dataset.name}”重复了"))
-        fault = _find_dataset_fault(loc, dataset, weights)
+        fault = _find_dataset_fault(
+            loc, dataset, weights, body.stage if isinstance(body, TrainBody) else "sft"
+        )
         if fault:
             problems.append(fault)
         found.append(dataset)
     return found
 
 
-def _find_dataset_fault(loc: Location, dataset: Dataset, weights: _Weights | None) -> Problem | None:
+def _find_dataset_fault(
+    loc: Location, dataset: Dataset, weights: _Weights | None, stage: str
+) -> Problem | None:
     offered = is_on_its_way(dataset)
     if not (dataset.status == "ready" or offered) or not _SAFE_NAME.match(dataset.name):
         return Problem(
@@ -274,13 +278,25 @@ def _find_dataset_fault(loc: Location, dataset: Dataset, weights: _Weights | Non
             )
     if offered:
         return None
+    made_for = dataset.report.get("stage", stage)
+    if made_for != stage:
+        return Problem(
+            loc,
+            f"{dataset.name!r} is made for the stage {made_for!r} and this job is {stage!r}; choose another",
+            f"数据集“{dataset.name}”适用于 {made_for} 阶段，而该任务是 {stage} 阶段，请另选一个",
+        )
     lost = catalogue.find_missing_media(dataset)
     return Problem(loc, lost, f"数据集“{dataset.name}”缺少文件，请补齐或另选一个：{lost}") if lost else None
 
 
+def _count_usable(dataset: Dataset) -> int:
+    """Return how many rows LLaMA-Factory loads; of a dataset that nobody checked, all."""
+    return int(dataset.report.get("usable_count", dataset.example_count))
+
+
 def _link(dataset: Dataset) -> dict[str, Any]:
     info = dataset.facts.get("dataset_info", {})
-    return {"name": dataset.name, "path": dataset.path, "dataset_info": info}
+    return {"name": catalogue.build_job_name(dataset), "path": dataset.path, "dataset_info": info}
 
 
 # -- config, estimate -----------------------------------------------------------------------------
@@ -300,8 +316,8 @@ def _build_config(
     with_media = [dataset for dataset in datasets if set(dataset.modalities) - {"text"}]
     media_dir = None
     if with_media:
-        media_dir = f"data/{datasets[0].name}" if len(datasets) == 1 else "data"
-    names = [dataset.name for dataset in datasets]
+        media_dir = f"data/{catalogue.build_job_name(datasets[0])}" if len(datasets) == 1 else "data"
+    names = [catalogue.build_job_name(dataset) for dataset in datasets]
     if isinstance(body, TrainBody):
         return llamafactory.build_train_config(
             args=args,
@@ -350,7 +366,7 @@ def _estimate(
         finetuning_type=finetuning_type,
         args=args,
         model=parse_model_facts(facts.get("config", {}), parameters=weights.model.parameters),
-        datasets=[DatasetFacts.parse(dataset.example_count, dataset.facts) for dataset in datasets],
+        datasets=[DatasetFacts.parse(_count_usable(dataset), dataset.facts) for dataset in datasets],
         gpu_kind=gpu_kind,
         gpu_count=gpu_count,
         memory_bytes=available.get("memory_bytes"),

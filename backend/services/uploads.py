@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend import storage_files, storage_uploads
+from backend.database import transaction
 from backend.domain.audit import Action
 from backend.domain.errors import Conflict, NoRoom, NotFound, TooLarge
 from backend.domain.file_names import clean_name, split_path
@@ -104,6 +105,55 @@ def complete(session: Session, user: User, upload: Upload) -> None:
         upload.file_name = storage_files.take_in(user.id, parts, upload.file_name, source)
         do_after_commit(session, lambda: storage_uploads.delete_upload(upload.id))
     upload.status = "complete"
+
+
+# -- an upload that comes in one go, as part of a form -----------------------------------------------------
+
+
+def begin_alone(user_id: str, address: str, file_name: str, most_bytes: int) -> str:
+    """Begin an upload of at most `most_bytes` in a transaction of its own; return its id."""
+    with transaction() as session:
+        session.info[audit.ADDRESS] = address
+        user = session.get_one(User, user_id)
+        return begin(session, user, file_name, most_bytes, "dataset").id
+
+
+def append_alone(upload_id: str, offset: int, piece: bytes, most_bytes: int) -> int:
+    """Add a piece without a transaction: nobody else knows this upload yet."""
+    try:
+        return storage_uploads.append_piece(upload_id, offset, piece, most_bytes)
+    except storage_uploads.DiskFull:
+        raise NoRoom(
+            "The platform's disk is full. Ask an administrator.", zh="平台磁盘已满，请联系管理员。"
+        ) from None
+
+
+def complete_short(session: Session, user: User, upload_id: str, *, size_bytes: int) -> None:
+    """Note that all is here, and that it is shorter than was reckoned with."""
+    upload = get_upload(session, user, upload_id, lock=True)
+    upload.size_bytes, upload.status = size_bytes, "complete"
+
+
+def drop_unused(session: Session, user: User, upload_id: str) -> None:
+    """Drop an upload of which no dataset was made, as the same form had come before."""
+    upload = session.get(Upload, upload_id)
+    if upload is not None and upload.status == "complete":
+        delete(session, user, upload_id)
+
+
+def give_back(session: Session, upload_id: str) -> None:
+    """Let an upload be used again, as its import failed for something that is no fault of the file."""
+    upload = session.get(Upload, upload_id)
+    if upload is not None:
+        upload.status, upload.expires_at = "complete", utc_now() + spaces.get_expiry_delta()
+
+
+def drop_used(session: Session, upload_id: str) -> None:
+    """Forget an upload whose dataset has files of its own by now, or is deleted."""
+    upload = session.get(Upload, upload_id)
+    if upload is not None:
+        session.delete(upload)
+        do_after_commit(session, lambda: storage_uploads.delete_upload(upload_id))
 
 
 def _refuse_offset(received_bytes: int) -> Conflict:

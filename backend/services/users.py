@@ -355,6 +355,11 @@ def create_token(
     return token, text
 
 
+def get_by_id(session: Session, user_id: str) -> User:
+    """Return somebody who is known to be there."""
+    return session.get_one(User, user_id)
+
+
 def get_token(session: Session, user_id: str, token_id: str) -> ApiToken:
     """Return one of a person's own tokens."""
     token = session.get(ApiToken, token_id)

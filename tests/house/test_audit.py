@@ -24,6 +24,7 @@ from tests.factories import (
     finish_job,
     make_dataset,
     make_model,
+    make_own_dataset,
     register_node,
     start_job,
     submit_job,
@@ -95,6 +96,15 @@ class World:
         body = {"file_name": "a.json", "size_bytes": 3, "purpose": "file"}
         return self.owner.post("/uploads", json=body)
 
+    def own_dataset(self) -> str:
+        """Return the id of a dataset that is the owner's."""
+        return make_own_dataset(self.owner.id)
+
+    def importing_dataset(self) -> str:
+        """Return the id of a dataset that is being imported."""
+        made = self.owner.post("/datasets", files={"file": ("a.json", b"[]")})
+        return str(made.json()["id"])
+
     def make_folder(self) -> httpx.Response:
         """Make a folder in the files space."""
         return self.owner.post("/files/folders", json={"path": "a"})
@@ -163,6 +173,32 @@ CALLS: dict[tuple[str, str], tuple[Action, Callable[[World], httpx.Response]]] =
     ("DELETE", "/api/v1/uploads/{upload_id}"): (
         Action.UPLOAD_DELETED,
         lambda w: w.owner.request("DELETE", f"/uploads/{w.begin_upload().json()['id']}"),
+    ),
+    ("POST", "/api/v1/datasets"): (
+        Action.DATASET_CREATED,
+        lambda w: w.owner.post("/datasets", files={"file": ("a.json", b"[]")}),
+    ),
+    ("PATCH", "/api/v1/datasets/{reference}"): (
+        Action.DATASET_CHANGED,
+        lambda w: w.owner.request("PATCH", f"/datasets/{w.own_dataset()}", json={"name": "other"}),
+    ),
+    ("PUT", "/api/v1/datasets/{reference}/mapping"): (
+        Action.DATASET_CHANGED,
+        lambda w: w.owner.request(
+            "PUT", f"/datasets/{w.own_dataset()}/mapping", json={"file_name": "a.json"}
+        ),
+    ),
+    ("POST", "/api/v1/datasets/{reference}/clean"): (
+        Action.DATASET_CREATED,
+        lambda w: w.owner.post(f"/datasets/{w.own_dataset()}/clean"),
+    ),
+    ("POST", "/api/v1/datasets/{reference}/cancel"): (
+        Action.DATASET_CHANGED,
+        lambda w: w.owner.post(f"/datasets/{w.importing_dataset()}/cancel"),
+    ),
+    ("DELETE", "/api/v1/datasets/{reference}"): (
+        Action.DATASET_DELETED,
+        lambda w: w.owner.request("DELETE", f"/datasets/{w.own_dataset()}"),
     ),
     ("POST", "/api/v1/files/folders"): (Action.FILE_CHANGED, lambda w: w.make_folder()),
     ("PATCH", "/api/v1/files"): (

@@ -116,7 +116,7 @@ def test_progress_is_shown_while_it_is_open() -> None:
 
     assert show() is None
     chore_id = _enqueue()
-    assert show() == {"stage": "waiting", "fraction": None}
+    assert show() == {"stage": "queued", "fraction": None}
     claimed = _claim()
     assert claimed is not None
     claim = str(claimed.claim)

@@ -1,11 +1,10 @@
-"""Base models, datasets, resources, and what arguments there are."""
+"""Base models, resources, and what arguments there are."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from fastapi.responses import FileResponse
 
 from backend.domain import arguments, pricing
 from backend.domain.gpu_kinds import describe_gpu_kind
@@ -29,54 +28,6 @@ def list_models(user: SignedIn, session: DatabaseSession, paging: Paging) -> dic
 def get_model(reference: Reference, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
     """Return one model."""
     return shapes.show_model(catalogue.get_model(session, user, reference))
-
-
-@router.get("/datasets")
-def list_datasets(user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
-    """Return the datasets the asker may use."""
-    return show_page(catalogue.list_datasets(session, user, paging), shapes.show_dataset)
-
-
-@router.get("/datasets/{reference}")
-def get_dataset(reference: Reference, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
-    """Return one dataset."""
-    return shapes.show_dataset(catalogue.get_dataset(session, user, reference))
-
-
-@router.get("/datasets/{reference}/rows")
-def list_rows(
-    reference: Reference,
-    user: SignedIn,
-    session: DatabaseSession,
-    offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-) -> dict[str, Any]:
-    """Return rows as conversations."""
-    dataset = catalogue.get_dataset(session, user, reference)
-    rows, total = catalogue.list_rows(dataset, offset, limit)
-    return {
-        "data": shapes.show_rows(dataset, rows),
-        "total": total,
-        "has_more": offset + len(rows) < total,
-    }
-
-
-@router.get("/datasets/{reference}/report")
-def get_report(reference: Reference, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
-    """Return what a look at the whole dataset found."""
-    dataset = catalogue.get_dataset(session, user, reference)
-    fault = catalogue.find_missing_media(dataset)
-    findings = [{"code": "missing_media", "detail": fault}] if fault else []
-    return {"id": dataset.id, "example_count": dataset.example_count, "findings": findings}
-
-
-@router.get("/datasets/{reference}/media/{name:path}")
-def get_media(reference: Reference, name: str, user: SignedIn, session: DatabaseSession) -> FileResponse:
-    """Return a picture of a dataset."""
-    dataset = catalogue.get_dataset(session, user, reference)
-    path = catalogue.get_media_path(dataset, name)
-    headers = {"Content-Security-Policy": "sandbox", "Cache-Control": "private, max-age=3600"}
-    return FileResponse(path, headers=headers)
 
 
 @router.get("/resources")

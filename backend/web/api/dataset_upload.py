@@ -7,11 +7,10 @@ from functools import partial
 from typing import Any
 
 from fastapi import Request
-from sqlalchemy.orm import Session
 
 from backend.services import audit, uploads, users
 from backend.web.api.dataset_form import receive_form
-from backend.web.deps import get_address
+from backend.web.deps import DatabaseSession, get_address
 from backend.web.turns import run_in_transaction
 
 
@@ -48,12 +47,12 @@ class _Begun:
     def _take(self, piece: bytes) -> None:
         self.received = uploads.append_alone(self.upload_id, self.received, piece, self.most_bytes)
 
-    def complete(self, session: Session) -> None:
+    def complete(self, session: DatabaseSession) -> None:
         self._open(session, partial(uploads.complete_short, size_bytes=self.received))
 
-    def drop(self, session: Session) -> None:
+    def drop(self, session: DatabaseSession) -> None:
         self._open(session, uploads.delete)
 
-    def _open(self, session: Session, work: Callable[..., Any]) -> None:
+    def _open(self, session: DatabaseSession, work: Callable[..., Any]) -> None:
         session.info[audit.ADDRESS] = self.address
-        work(session, users.get_user(session, self.user_id), self.upload_id)
+        work(session, users.get_by_id(session, self.user_id), self.upload_id)

@@ -8,11 +8,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import Field, ValidationError, model_validator
-from sqlalchemy.orm import Session
 
 from backend.domain.errors import Invalid, Problem
 from backend.domain.spec import Body, PlainText
-from backend.services import audit, catalogue, dataset_reports, datasets, idempotency, users
+from backend.services import audit, catalogue, dataset_reports, datasets, idempotency, uploads, users
 from backend.tables.dataset import Dataset
 from backend.tables.user import User
 from backend.web.api import shapes
@@ -42,7 +41,10 @@ class NewDataset(Body):
         return self
 
 
-_FORM = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}, "name": {"type": "string"}}}
+_FORM = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary"}, "name": {"type": "string"}},
+}
 _DOCUMENT = {
     "requestBody": {
         "required": True,
@@ -59,19 +61,22 @@ async def create_dataset(
     request: Request, user_id: SignedInId, response: Response, key: Key = None
 ) -> dict[str, Any]:
     """Make a dataset of an upload, of a path that an administrator allows, or of a file sent as a form."""
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+    is_form = request.headers.get("content-type", "").startswith("multipart/form-data")
+    if is_form:
         name, upload_id, told = await receive_upload(request, user_id)
         body = _check_body({"name": name, "upload_id": upload_id})
     else:
         body = _read_json(await request.body())
         told = body.model_dump_json()
 
-    def work(session: Session) -> dict[str, Any]:
+    def work(session: DatabaseSession) -> dict[str, Any]:
         session.info[audit.ADDRESS] = get_address(request)
-        user = users.get_user(session, user_id)
+        user = users.get_by_id(session, user_id)
         made = idempotency.create_once(
             session, user_id, key, "datasets", told, lambda: _create(session, user, body).id
         )
+        if is_form and body.upload_id is not None:
+            uploads.drop_unused(session, user, body.upload_id)
         return _show(session, catalogue.get_dataset(session, user, made))
 
     shown = await run_in_transaction("people", work)
@@ -79,7 +84,7 @@ async def create_dataset(
     return shown
 
 
-def _create(session: Session, user: User, body: NewDataset) -> Dataset:
+def _create(session: DatabaseSession, user: User, body: NewDataset) -> Dataset:
     if body.upload_id is not None:
         return datasets.create_from_upload(session, user, body.name, body.upload_id)
     assert body.path is not None
@@ -106,7 +111,7 @@ def _check_body(values: dict[str, Any]) -> NewDataset:
 @router.get("")
 def list_datasets(user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
     """Return the newest version of each dataset the asker may use."""
-    return show_page(catalogue.list_datasets(session, user, paging), shapes.show_dataset)
+    return show_page(catalogue.list_datasets(session, user, paging), lambda found: _summarize(session, found))
 
 
 @router.get("/{reference}")
@@ -115,7 +120,17 @@ def get_dataset(reference: Reference, user: SignedIn, session: DatabaseSession) 
     return _show(session, catalogue.get_dataset(session, user, reference))
 
 
-def _show(session: Session, dataset: Dataset) -> dict[str, Any]:
+def _summarize(session: DatabaseSession, dataset: Dataset) -> dict[str, Any]:
+    is_busy = dataset.status in datasets.BUSY
+    return shapes.show_dataset(dataset) | {
+        "progress": datasets.find_progress(session, dataset) if is_busy else None,
+        "error": dataset.report.get("error"),
+        "usable_count": dataset.report.get("usable_count"),
+        "finding_counts": dataset_reports.count_findings(dataset),
+    }
+
+
+def _show(session: DatabaseSession, dataset: Dataset) -> dict[str, Any]:
     versions = [
         {
             "id": version.id,
@@ -127,13 +142,9 @@ def _show(session: Session, dataset: Dataset) -> dict[str, Any]:
         }
         for version in datasets.list_versions(session, dataset)
     ]
-    return shapes.show_dataset(dataset) | {
+    return _summarize(session, dataset) | {
         "versions": versions,
-        "progress": datasets.find_progress(session, dataset),
-        "error": dataset.report.get("error"),
         "mapping": dataset.facts.get("dataset_info"),
-        "usable_count": dataset.report.get("usable_count"),
-        "finding_counts": dataset_reports.count_findings(dataset),
         "owner": datasets.find_owner_name(session, dataset),
     }
 

@@ -127,6 +127,9 @@ def show_dataset(dataset: Dataset) -> dict[str, Any]:
     return {
         "id": dataset.id,
         "name": dataset.name,
+        "version": dataset.version,
+        "series_id": dataset.series_id,
+        "note": dataset.note,
         "visibility": dataset.visibility,
         "format": dataset.format,
         "modalities": dataset.modalities,
@@ -144,10 +147,15 @@ def show_dataset(dataset: Dataset) -> dict[str, Any]:
 
 
 def show_rows(dataset: Dataset, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows with the addresses of their pictures."""
-    return [
-        row | {"images": [results.build_media_url(dataset, image) for image in row["images"]]} for row in rows
-    ]
+    """Return rows with the addresses of their pictures, videos and sounds."""
+    kinds = ("images", "videos", "audios")
+    return [row | {kind: _show_media(dataset, row[kind]) for kind in kinds if kind in row} for row in rows]
+
+
+def _show_media(dataset: Dataset, items: list[Any]) -> list[str]:
+    """A video may be a list of pictures; then its pictures are shown."""
+    flat = [part for item in items for part in (item if isinstance(item, list) else [item])]
+    return [results.build_media_url(dataset, part) for part in flat if isinstance(part, str)]
 
 
 def show_node(use: NodeInUse) -> dict[str, Any]:

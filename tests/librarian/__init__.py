@@ -1,0 +1,1 @@
+"""What the librarian does, by its real process."""
