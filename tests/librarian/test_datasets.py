@@ -21,7 +21,7 @@ from backend.tables.job import Job
 from backend.tables.upload import Upload
 from backend.tables.user import User
 from tests.factories import PIXEL, Person, make_model, register_node
-from tests.librarian.conftest import Librarian, make_talks, make_zip, send_file, wait_for_dataset
+from tests.librarian.conftest import Librarian, make_talks, make_zip, send_file, wait_for_dataset, wait_until
 from tests.storage.hostile_archives import HOSTILE
 from tests.web.test_uploads import begin, send
 
@@ -363,5 +363,9 @@ def test_an_import_is_cancelled_before_and_while_it_runs(owner: Person, libraria
     assert answer.status_code == 202
     dataset = wait_for_dataset(owner, made["id"])
     assert (dataset["status"], dataset["error"]["code"]) in (("failed", "cancelled"), ("ready", None))
-    with transaction() as session:
-        assert {chore.status for chore in session.query(Chore)} <= {"cancelled", "done"}
+
+    def is_over() -> bool:
+        with transaction() as session:
+            return {chore.status for chore in session.query(Chore)} <= {"cancelled", "done"}
+
+    wait_until(is_over, "the chore's last word")

@@ -32,6 +32,12 @@ def _age_heartbeats() -> None:
             chore.heartbeat_at = utc_now() - timedelta(seconds=chores.STALE_SECONDS + 1)
 
 
+def _list_chores() -> list[str]:
+    """Return how every chore stands."""
+    with transaction() as session:
+        return [chore.status for chore in session.query(Chore)]
+
+
 def _make_rows() -> bytes:
     row = '{"instruction": "question %d", "input": "", "output": "answer %d, with some words after it"}'
     return "\n".join(row % (number, number) for number in range(ROWS)).encode()
@@ -60,8 +66,8 @@ def test_a_killed_librarian_loses_nothing(
     assert (dataset["status"], dataset["example_count"], dataset["usable_count"]) == ("ready", ROWS, ROWS), (
         dataset
     )
+    wait_until(lambda: _list_chores() == ["done"], "the chore's last word")
     with transaction() as session:
-        assert [chore.status for chore in session.query(Chore)] == ["done"]
         assert session.query(Dataset).where(Dataset.owner_id == owner.id).count() == 1
         assert session.query(Upload).count() == 0
     left = sorted(path.name for path in tuneforge_home.glob("users/*/datasets/*"))
@@ -93,8 +99,7 @@ def test_a_stopped_librarian_gives_its_chores_back(owner: Person, librarian: Lib
     made = owner.post("/datasets", files={"file": ("rows.jsonl", _make_rows())}).json()
     wait_until(librarian.list_children, "the chore's process")
     assert librarian.stop() == 0
-    with transaction() as session:
-        assert {chore.status for chore in session.query(Chore)} <= {"queued", "done"}
+    assert set(_list_chores()) <= {"queued", "done"}
     librarian.start()
     assert wait_for_dataset(owner, made["id"])["example_count"] == ROWS
 
