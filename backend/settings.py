@@ -46,6 +46,14 @@ class Settings(BaseSettings):
     upload_hours: int = Field(default=48, ge=1)
     import_roots: str = ""
     presets: Literal["on", "off"] = "on"
+    huggingface_endpoint: str = Field(default="https://huggingface.co", pattern=r"^https?://[^/?#]+")
+    huggingface_token: str | None = Field(default=None, repr=False)
+    modelscope_endpoint: str = Field(default="https://www.modelscope.cn", pattern=r"^https?://[^/?#]+")
+    modelscope_token: str | None = Field(default=None, repr=False)
+    hub_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
+    hub_redirects: Literal["public", "any"] = "public"
+    pickled_weights: Literal["on", "off"] = "off"
+    trusted_model_code: str = ""
     audit_days: int = Field(default=365, ge=1, le=36500)
     quota_express: int | None = Field(default=None, ge=1)
     quota_flex: int | None = Field(default=None, ge=1)
