@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     huggingface_token: str | None = Field(default=None, repr=False)
     modelscope_endpoint: str = Field(default="https://www.modelscope.cn", pattern=r"^https?://[^/?#]+")
     modelscope_token: str | None = Field(default=None, repr=False)
+    preferred_hub: Literal["huggingface", "modelscope"] = "huggingface"
     hub_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
     hub_redirects: Literal["public", "any"] = "public"
     pickled_weights: Literal["on", "off"] = "off"

@@ -34,3 +34,10 @@ class Action(StrEnum):
     NODE_RETURNED = "node.returned"
     NODE_TOKEN_ISSUED = "node_token.issued"  # noqa: S105
     NODE_TOKEN_REVOKED = "node_token.revoked"  # noqa: S105
+    MODEL_ADDED = "model.added"
+    MODEL_FETCHED = "model.fetched"
+    MODEL_FETCH_STOPPED = "model.fetch_stopped"
+    MODEL_PUBLISHED = "model.published"
+    MODEL_WITHDRAWN = "model.withdrawn"
+    MODEL_RENAMED = "model.renamed"
+    MODEL_DELETED = "model.deleted"

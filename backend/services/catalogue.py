@@ -19,6 +19,7 @@ from backend.dataset_files import read_rows
 from backend.domain.dataset_names import split_reference
 from backend.domain.errors import NotFound
 from backend.services.found_models import find_models
+from backend.services.job_results import enter_results
 from backend.services.pages import Page, PageWish, read_page_by_time
 from backend.services.presets import list_presets
 from backend.tables.base_model import BaseModel
@@ -62,6 +63,7 @@ def discover(session: Session) -> None:
     _discover_models(session)
     _discover_datasets(session)
     list_presets(session)
+    enter_results(session)
 
 
 def _discover_models(session: Session) -> None:
@@ -141,7 +143,7 @@ def _fill_dataset(session: Session, folder: Path, facts: dict[str, Any]) -> None
 
 
 def _visible_models(user: User) -> ColumnElement[bool]:
-    return or_(BaseModel.owner_id.is_(None), BaseModel.owner_id == user.id)
+    return or_(BaseModel.visibility == "public", BaseModel.owner_id == user.id)
 
 
 def list_models(session: Session, user: User, page: PageWish) -> Page[BaseModel]:
@@ -150,9 +152,16 @@ def list_models(session: Session, user: User, page: PageWish) -> Page[BaseModel]
 
 
 def get_model(session: Session, user: User, reference: str) -> BaseModel:
-    """Return the model with this id or visible name."""
+    """Return the model with this id or visible name; one's own comes before a public one.
+
+    Administrators reach everybody's, by id.
+    """
     named = or_(BaseModel.id == reference, BaseModel.name == reference)
-    model = session.scalars(select(BaseModel).where(_visible_models(user), named)).first()
+    query = select(BaseModel).where(_visible_models(user), named)
+    own_first = (BaseModel.owner_id == user.id).desc().nulls_last()
+    model = session.scalars(query.order_by(own_first, BaseModel.id)).first()
+    if model is None and user.role == "administrator":
+        model = session.get(BaseModel, reference)
     if model is None:
         raise NotFound(
             f"There is no model {reference!r}; GET /api/v1/models lists those you may use.",

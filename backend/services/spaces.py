@@ -12,6 +12,7 @@ from backend import storage_files, storage_uploads
 from backend.domain.errors import NoRoom, TooLarge
 from backend.settings import get_settings
 from backend.tables.base import utc_now
+from backend.tables.base_model import BaseModel
 from backend.tables.dataset import Dataset
 from backend.tables.upload import Upload
 from backend.tables.user import User
@@ -31,14 +32,18 @@ def measure_used(session: Session, user: User) -> int:
     on_their_way = select(func.coalesce(func.sum(Upload.size_bytes), 0)).where(
         Upload.owner_id == user.id, or_(Upload.purpose == "dataset", Upload.status == "receiving")
     )
-    counted = (session.scalar(datasets) or 0) + (session.scalar(on_their_way) or 0)
+    # What a job left is a model too, but its files are the job's.
+    models = select(func.coalesce(func.sum(BaseModel.size_bytes), 0)).where(
+        BaseModel.owner_id == user.id, BaseModel.source != "job"
+    )
+    counted = sum(session.scalar(query) or 0 for query in (datasets, on_their_way, models))
     return int(counted) + storage_files.measure_space(user.id)
 
 
-def require_room(session: Session, user: User, size_bytes: int) -> None:
+def require_room(session: Session, user: User, size_bytes: int, had_bytes: int = 0) -> None:
     """Refuse at once what would not fit: TooLarge for the person's quota, NoRoom for the disk.
 
-    Two calls of one person at the same moment are answered one after the other.
+    Two calls of one person at the same moment are answered one after the other. `had_bytes` of it are on the disk.
     """
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"space {user.id}", 0))))
     left = max(0, get_quota(user) - measure_used(session, user))
@@ -49,6 +54,11 @@ def require_room(session: Session, user: User, size_bytes: int) -> None:
             zh=f"需要 {size_bytes} 字节，而您的空间只剩 {left} 字节。请删除不需要的内容，或联系管理员增加配额。",
             code="quota_exceeded",
         )
+    require_disk(session, max(0, size_bytes - had_bytes))
+
+
+def require_disk(session: Session, size_bytes: int) -> None:
+    """Refuse what the disk has no room for, beside what uploads on their way were promised."""
     promised = sum(
         max(0, upload.size_bytes - storage_uploads.measure_received(upload.id))
         for upload in session.scalars(select(Upload).where(Upload.status == "receiving"))

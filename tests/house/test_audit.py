@@ -91,6 +91,16 @@ class World:
         finish_job(order, end_reason)
         return order.job_id
 
+    def add_model(self) -> httpx.Response:
+        """Add a model whose download waits for a librarian."""
+        return self.owner.post("/models", json={"hub": {"hub": "huggingface", "repo_id": "acme/little"}})
+
+    def pause_model(self) -> str:
+        """Return the id of a model whose download was stopped."""
+        model_id = str(self.add_model().json()["id"])
+        assert self.owner.post(f"/models/{model_id}/cancel").json()["status"] == "paused"
+        return model_id
+
     def begin_upload(self) -> httpx.Response:
         """Begin an upload."""
         body = {"file_name": "a.json", "size_bytes": 3, "purpose": "file"}
@@ -208,6 +218,23 @@ CALLS: dict[tuple[str, str], tuple[Action, Callable[[World], httpx.Response]]] =
     ("DELETE", "/api/v1/files"): (
         Action.FILE_DELETED,
         lambda w: w.make_folder() and w.owner.request("DELETE", "/files", params={"path": "a"}),
+    ),
+    ("POST", "/api/v1/models"): (Action.MODEL_ADDED, lambda w: w.add_model()),
+    ("PATCH", "/api/v1/models/{reference}"): (
+        Action.MODEL_RENAMED,
+        lambda w: w.owner.request("PATCH", f"/models/{w.add_model().json()['id']}", json={"name": "other"}),
+    ),
+    ("DELETE", "/api/v1/models/{reference}"): (
+        Action.MODEL_DELETED,
+        lambda w: w.owner.request("DELETE", f"/models/{w.add_model().json()['id']}"),
+    ),
+    ("POST", "/api/v1/models/{reference}/download"): (
+        Action.MODEL_FETCHED,
+        lambda w: w.owner.post(f"/models/{w.pause_model()}/download"),
+    ),
+    ("POST", "/api/v1/models/{reference}/cancel"): (
+        Action.MODEL_FETCH_STOPPED,
+        lambda w: w.owner.post(f"/models/{w.add_model().json()['id']}/cancel"),
     ),
     ("PATCH", "/api/v1/admin/nodes/{node_id}"): (
         Action.NODE_DRAINED,

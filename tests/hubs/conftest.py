@@ -108,4 +108,5 @@ def hub(hub_process: FakeHub, configure: Callable[[str, str], None]) -> FakeHub:
     configure("TUNEFORGE_HUGGINGFACE_ENDPOINT", hub_process.url)
     configure("TUNEFORGE_MODELSCOPE_ENDPOINT", hub_process.url)
     configure("TUNEFORGE_HUB_TIMEOUT_SECONDS", "2")
+    configure("TUNEFORGE_HUB_REDIRECTS", "any")
     return hub_process

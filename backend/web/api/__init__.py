@@ -11,6 +11,7 @@ from backend.web.api import (
     files,
     jobs,
     me,
+    models,
     oversight,
     stream,
     tokens,
@@ -22,6 +23,7 @@ from backend.web.api import (
 def build_api_router() -> APIRouter:
     """Return every route under `/api/v1`."""
     router = APIRouter(prefix="/api/v1")
-    for module in (users, tokens, me, catalogue, datasets, uploads, files, jobs, stream, admin, oversight):
+    parts = (users, tokens, me, models, catalogue, datasets, uploads, files, jobs, stream, admin, oversight)
+    for module in parts:
         router.include_router(module.router)
     return router

@@ -18,16 +18,6 @@ router = APIRouter(tags=["catalogue"])
 Reference = Annotated[str, Path(max_length=200)]
 
 
-@router.get("/models")
-def list_models(user: SignedIn, session: DatabaseSession, paging: Paging) -> dict[str, Any]:
-    """Return the models the asker may use."""
-    return show_page(catalogue.list_models(session, user, paging), shapes.show_model)
-
-
-@router.get("/models/{reference}")
-def get_model(reference: Reference, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
-    """Return one model."""
-    return shapes.show_model(catalogue.get_model(session, user, reference))
 
 
 @router.get("/resources")

@@ -7,10 +7,11 @@ from typing import Any
 
 from backend.domain.gpu_kinds import describe_gpu_kind
 from backend.domain.pricing import format_money
-from backend.services import billing, results
+from backend.services import billing, chores, results
 from backend.services.nodes import NodeInUse
 from backend.services.scheduling import Prospect
 from backend.tables.base_model import BaseModel
+from backend.tables.chore import Chore
 from backend.tables.dataset import Dataset
 from backend.tables.job import Job, JobEvent, MetricRow
 
@@ -100,8 +101,11 @@ def show_point(point: MetricRow) -> dict[str, Any]:
     return {"step": point.step, "attempt": point.attempt, **measured, "at": show_time(point.at)}
 
 
-def show_model(model: BaseModel) -> dict[str, Any]:
-    """Return a base model; `approximate` names the facts that were reckoned and not read from its files."""
+def show_model(model: BaseModel, chore: Chore | None = None) -> dict[str, Any]:
+    """Return a base model; `approximate` names the facts that were reckoned and not read from its files.
+
+    `chore` is its newest download, which says how far it is and why it failed.
+    """
     facts = model.facts.get("tuneforge", {})
     return {
         "id": model.id,
@@ -117,7 +121,12 @@ def show_model(model: BaseModel) -> dict[str, Any]:
         "description": facts.get("description"),
         "licence": facts.get("licence"),
         "repos": facts.get("repos", {}),
+        "origin": facts.get("origin"),
         "approximate": facts.get("approximate", []),
+        "visibility": model.visibility,
+        "owner": model.owner.username if model.owner else None,
+        "progress": chores.show_progress(chore),
+        "error": chore.error if chore is not None and model.status == "failed" else None,
         "created_at": show_time(model.created_at),
     }
 

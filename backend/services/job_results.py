@@ -1,0 +1,50 @@
+"""What a job trained in full is a model of its owner's from then on, lying where the job left it."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from backend import storage
+from backend.domain.job import JobKind, JobStatus
+from backend.model_files import read_model_folder
+from backend.services.found_models import fill_from_folder
+from backend.tables.base_model import BaseModel
+from backend.tables.job import Job
+
+_WHOLE = ("full", "freeze")
+"""Ways to train that leave a whole model; LoRA leaves an adapter, which evaluations choose as it is."""
+
+
+def enter_results(session: Session) -> None:
+    """Enter the result of every job that succeeded and left a whole model; drop those whose job was deleted."""
+    for model in session.scalars(select(BaseModel).where(BaseModel.source == "job")).all():
+        if session.get(Job, model.id) is None:
+            session.delete(model)
+    known = select(BaseModel.id)
+    query = select(Job).where(
+        Job.kind == JobKind.TRAIN.value,
+        Job.status == JobStatus.SUCCEEDED.value,
+        Job.spec["finetuning_type"].astext.in_(_WHOLE),
+        Job.id.not_in(known),
+    )
+    for job in session.scalars(query).all():
+        _enter(session, job)
+
+
+def _enter(session: Session, job: Job) -> None:
+    folder = storage.get_attempt_folder(job.id, job.attempt) / "output"
+    found = read_model_folder(folder)
+    if found is None:
+        return
+    base = session.scalars(select(BaseModel).where(BaseModel.name == job.spec["model"])).first()
+    taken = set(session.scalars(select(BaseModel.name).where(BaseModel.owner_id == job.owner_id)))
+    name = job.name if job.name not in taken else f"{job.name[:100]} {job.id[-6:]}"
+    model = BaseModel(id=job.id, name=name, owner_id=job.owner_id, visibility="private")
+    fill_from_folder(model, folder, found.config, found.parameters)
+    model.source = "job"
+    if base is not None:
+        model.template, model.modalities = base.template, list(base.modalities)
+    model.facts = {"tuneforge": {"origin": {"kind": "job", "job_id": job.id}}, "config": found.config}
+    session.add(model)
+    session.flush()
