@@ -65,6 +65,12 @@ def find_last(session: Session, subject_id: str) -> Chore | None:
     ).first()
 
 
+def find_latest_of(session: Session, subject_ids: Sequence[str]) -> dict[str, Chore]:
+    """Return the newest chore of each of these subjects that has one."""
+    query = select(Chore).where(Chore.subject_id.in_(subject_ids)).order_by(Chore.id)
+    return {chore.subject_id: chore for chore in session.scalars(query)}
+
+
 def show_progress(chore: Chore | None) -> dict[str, Any] | None:
     """Return how far an open chore is, as pages show it; None when nothing is under way."""
     if chore is None or chore.status not in OPEN:

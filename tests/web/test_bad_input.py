@@ -193,7 +193,7 @@ def test_methods_that_a_route_has_not_are_refused(owner: Person) -> None:
     for method, path in (
         ("PUT", "/jobs"),
         ("DELETE", "/me"),
-        ("POST", "/models"),
+        ("POST", "/model-catalogue"),
         ("TRACE", "/jobs"),
         ("X" * 50, "/jobs"),
     ):

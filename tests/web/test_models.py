@@ -46,7 +46,7 @@ def test_a_model_of_ones_own_is_nobody_elses(owner: Person, colleague: Person, a
     model = _add(owner)
     assert (model["status"], model["owner"], model["visibility"]) == ("downloading", "owner", "private")
     assert model["template"] == "qwen"
-    assert model["progress"] == {"stage": "waiting", "fraction": None}
+    assert model["progress"] == {"stage": "queued", "fraction": None}
     path = f"/models/{model['id']}"
     assert owner.get(path).status_code == 200
     for method, place in [("GET", ""), ("DELETE", ""), ("POST", "/download"), ("POST", "/cancel")]:

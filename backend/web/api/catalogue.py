@@ -9,15 +9,12 @@ from fastapi import APIRouter, Path, Query
 from backend.domain import arguments, pricing
 from backend.domain.gpu_kinds import describe_gpu_kind
 from backend.services import billing, catalogue, device_choice, nodes, scheduling
-from backend.web.api import shapes
 from backend.web.api.paging import Paging, cut_page, show_page
 from backend.web.deps import DatabaseSession, SignedIn
 
 router = APIRouter(tags=["catalogue"])
 
 Reference = Annotated[str, Path(max_length=200)]
-
-
 
 
 @router.get("/resources")
