@@ -60,6 +60,7 @@ function nameStage(stage: string): string {
     unpacking: t("解包", "unpacking"),
     recognising: t("识别格式", "recognising the format"),
     checking: t("逐条检查", "checking every row"),
+    indexing: t("建立索引", "making an index"),
     profiling: t("统计", "taking statistics"),
     cleaning: t("生成清洗后的副本", "writing the cleaned copy"),
     writing: t("写入", "writing"),

@@ -59,10 +59,12 @@ export function buildPictures(row: ComparedRow): HTMLElement {
 }
 
 /** "第 1–20 条，共 64 条". */
-export function buildRange(offset: number, count: number, total: number): HTMLElement {
-  const text = count
-    ? t(`第 ${offset + 1}–${offset + count} 条，共 ${total} 条`, `Rows ${offset + 1}–${offset + count} of ${total}`)
-    : t("没有数据", "No rows");
+export function buildRange(offset: number, count: number, total: number | null): HTMLElement {
+  const text = !count
+    ? t("没有数据", "No rows")
+    : total === null
+      ? t(`第 ${offset + 1}–${offset + count} 条`, `Rows ${offset + 1}–${offset + count}`)
+      : t(`第 ${offset + 1}–${offset + count} 条，共 ${total} 条`, `Rows ${offset + 1}–${offset + count} of ${total}`);
   return element("span", { class: "faint number" }, text);
 }
 

@@ -33,7 +33,7 @@ export class FindingList {
       this.place.replaceChildren(element("div", { class: "card empty" }, icon("check"), element("p", {}, text)));
       return;
     }
-    const findings = [...report.findings].sort((a, b) => ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity) || b.count - a.count);
+    const findings = [...report.findings].sort((a, b) => ORDER.indexOf(readSeverity(a)) - ORDER.indexOf(readSeverity(b)) || (b.count ?? 1) - (a.count ?? 1));
     this.place.replaceChildren(this.buildSummary(dataset, report), ...findings.map((finding, place) => this.buildGroup(finding, place === 0)));
   }
 
@@ -79,29 +79,41 @@ export class FindingList {
   private buildGroup(finding: Finding, isOpen: boolean): HTMLElement {
     const looks: Record<Severity, string> = { error: "bad", warning: "warning", info: "info" };
     const hint = t(finding.hint_zh ?? finding.hint ?? "", finding.hint ?? "");
-    const rest = finding.count - finding.examples.length;
+    const severity = readSeverity(finding);
+    const examples = finding.examples ?? [];
+    const count = finding.count ?? 1;
+    const rest = examples.length ? count - examples.length : 0;
     return element(
       "details",
       { class: "card finding", "data-finding": finding.code, open: isOpen },
       element(
         "summary",
         {},
-        element("span", { class: `badge ${looks[finding.severity]}` }, nameSeverity(finding.severity)),
-        element("strong", {}, t(finding.title_zh ?? finding.title, finding.title)),
-        element("span", { class: "faint number" }, t(`${formatNumber(finding.count)} 处`, `${formatNumber(finding.count)} ×`)),
+        element("span", { class: `badge ${looks[severity]}` }, nameSeverity(severity)),
+        element("strong", {}, nameFinding(finding)),
+        element("span", { class: "faint number" }, t(`${formatNumber(count)} 处`, `${formatNumber(count)} ×`)),
       ),
       hint ? element("p", { class: "finding-hint" }, icon("info"), element("span", {}, hint)) : null,
-      element("ul", { class: "finding-places" }, ...finding.examples.map(buildExample)),
+      element("ul", { class: "finding-places" }, ...examples.map(buildExample)),
       element(
         "div",
         { class: "row" },
         rest > 0 ? element("span", { class: "faint" }, t(`另有 ${formatNumber(rest)} 处，见 CSV`, `${formatNumber(rest)} more are in the CSV`)) : null,
-        finding.examples.some((example) => example.row !== null)
+        examples.some((example) => example.row !== null)
           ? element("button", { class: "button small quiet", type: "button", onclick: () => this.showRows(finding.code) }, t("查看这些数据", "See these rows"))
           : null,
       ),
     );
   }
+}
+
+/** A dataset that nobody checked has findings without a grade. */
+function readSeverity(finding: Finding): Severity {
+  return finding.severity ?? "error";
+}
+
+export function nameFinding(finding: Finding): string {
+  return t(finding.title_zh ?? finding.title ?? "", finding.title ?? "") || (finding.detail ?? finding.code);
 }
 
 function nameSeverity(severity: Severity): string {

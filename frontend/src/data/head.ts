@@ -57,10 +57,12 @@ function buildState(dataset: DatasetDetail): HTMLElement[] {
       "这个预置数据集还没有下载；不下载也能先看预估，下载后即可训练。",
       "This preset has not been fetched. Estimates work already; fetch it to train on it.",
     ),
-    broken: t(
-      "没有一条数据能用于训练。请在“检查结果”中查看原因；列认错时在“列与角色”中更正。",
-      "No row of it can be trained on. See why under Findings; where columns were read wrongly, put them right under Columns and roles.",
-    ),
+    broken:
+      explainWorkError(dataset.error) ||
+      t(
+        "LLaMA-Factory 不能直接用它训练。原因见“检查结果”，那里可以生成清洗后的副本；列认错时在“列与角色”中更正。",
+        "LLaMA-Factory cannot train on it as it stands. Findings says why and makes a cleaned copy; where columns were read wrongly, put them right under Columns and roles.",
+      ),
     failed: explainWorkError(dataset.error) || t("导入失败，请重新上传或导入。", "The import failed; upload or import it again."),
     missing: t("数据集的文件不在了，请重新下载或导入。", "The files of this dataset are gone; fetch or import it again."),
   };

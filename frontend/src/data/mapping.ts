@@ -1,9 +1,10 @@
 // How the columns and roles of a dataset are read, shown and put right: LLaMA-Factory's own `dataset_info` entry.
 import { ApiError, call, explain } from "../api";
 import { type DatasetDetail, type Mapping, isBusy } from "../datasets";
-import { element, get, icon, replaceChildrenIfChanged } from "../dom";
+import { type Child, element, get, icon, replaceChildrenIfChanged } from "../dom";
 import { t } from "../language";
 import { notify, runWithButton } from "../notices";
+import type { Report } from "./report";
 
 type Formatting = "alpaca" | "sharegpt" | "openai";
 
@@ -24,26 +25,30 @@ export class MappingForm {
   private readonly place = get("[data-mapping]");
   private formatting: Formatting = "alpaca";
   private mapping: Mapping = {};
+  private seen: NonNullable<Report["recognition"]> = {};
 
   constructor(
     private readonly url: string,
     private readonly onSaved: () => void,
   ) {}
 
-  draw(dataset: DatasetDetail): void {
-    const key = JSON.stringify([dataset.mapping, dataset.status, dataset.visibility]);
+  draw(dataset: DatasetDetail, report: Report): void {
+    this.seen = report.recognition ?? {};
+    const key = JSON.stringify([dataset.mapping, dataset.status, dataset.visibility, this.seen]);
     replaceChildrenIfChanged(this.place, key, () => [this.build(dataset)]);
   }
 
   private build(dataset: DatasetDetail): HTMLElement {
-    if (!dataset.mapping || isBusy(dataset)) {
+    const candidates = this.seen.candidates ?? [];
+    // What was not recognised can be told by hand, as long as there is a data file.
+    if (isBusy(dataset) || !(dataset.mapping || candidates.length)) {
       const text = isBusy(dataset)
         ? t("正在处理，完成后显示识别结果。", "Being worked on; what was recognised appears here when it is done.")
-        : t("还没有识别出列与角色。", "No columns have been recognised yet.");
+        : t("没有可以读取的数据文件。", "There is no data file that can be read.");
       return element("p", { class: "card soft" }, text);
     }
-    this.mapping = dataset.mapping;
-    const { formatting } = dataset.mapping;
+    this.mapping = dataset.mapping ?? { file_name: candidates[0] };
+    const { formatting } = this.mapping;
     this.formatting = formatting === "sharegpt" || formatting === "openai" ? formatting : "alpaca";
     return this.buildForm(dataset.visibility !== "public");
   }
@@ -51,7 +56,7 @@ export class MappingForm {
   private buildForm(mayChange: boolean): HTMLElement {
     const form = element("form", { class: "card mapping-form", autocomplete: "off" });
     const fill = (): void => {
-      form.replaceChildren(
+      const parts: Child[] = [
         element("h2", {}, t("平台这样读取这个数据集", "How this dataset is read")),
         element(
           "p",
@@ -61,13 +66,16 @@ export class MappingForm {
             "On the left LLaMA-Factory's names, beside them the columns of your data; leave empty what it does not have. Saving checks it again; a version that a job used stays, and the change makes a new one.",
           ),
         ),
+        this.buildFileChoice(),
         this.buildFormatting(fill),
+        element("datalist", { id: "seen-columns" }, ...(this.seen.columns ?? []).map((name) => element("option", { value: name }))),
         element("fieldset", { disabled: !mayChange }, this.buildFields(t("列", "Columns"), "columns", COLUMNS[this.formatting])),
         ...(this.formatting === "alpaca" ? [] : [element("fieldset", { disabled: !mayChange }, this.buildFields(t("角色与内容的写法", "How roles and contents are written"), "tags", TAGS))]),
         this.buildRanking(),
         element("p", { class: "field-error", role: "alert", "data-mapping-error": true, hidden: true }),
         ...(mayChange ? [element("button", { class: "button primary", type: "submit" }, icon("check"), t("保存并重新检查", "Save and check again"))] : []),
-      );
+      ];
+      form.replaceChildren(...parts.filter((part) => part instanceof Node));
       form.querySelectorAll<HTMLInputElement>("select, [name=ranking]").forEach((field) => (field.disabled = !mayChange));
     };
     fill();
@@ -76,6 +84,14 @@ export class MappingForm {
       void runWithButton(get<HTMLButtonElement>("[type=submit]", form), () => this.save(form));
     });
     return form;
+  }
+
+  private buildFileChoice(): HTMLElement | null {
+    const names = [...new Set([this.mapping.file_name, ...(this.seen.candidates ?? [])])].filter((name) => name !== undefined);
+    if (names.length < 2) return null;
+    const select = element("select", { class: "select", id: "file_name" }, ...names.map((name) => element("option", { value: name }, name)));
+    select.value = this.mapping.file_name ?? names[0]!;
+    return element("div", { class: "field" }, element("label", { for: "file_name" }, t("数据文件", "Data file")), select);
   }
 
   private buildFormatting(redraw: () => void): HTMLElement {
@@ -106,7 +122,7 @@ export class MappingForm {
         ...names.map((name, place) => {
           const id = `${part}-${name}`;
           const usual = part === "tags" && this.formatting !== "alpaca" ? DEFAULT_TAGS[this.formatting][place] : "";
-          const input = element("input", { class: "input mono", id, maxlength: 200, spellcheck: "false", placeholder: usual ?? "", "data-part": part, "data-name": name });
+          const input = element("input", { class: "input mono", id, maxlength: 200, spellcheck: "false", placeholder: usual ?? "", "data-part": part, "data-name": name, list: part === "columns" ? "seen-columns" : null });
           input.value = values[name] ?? "";
           return element("div", { class: "field" }, element("label", { for: id }, nameField(name), " ", element("span", { class: "field-name" }, name)), input);
         }),
@@ -125,7 +141,8 @@ export class MappingForm {
     error.hidden = true;
     const entry: Mapping = { formatting: this.formatting, columns: readPart(form, "columns"), ranking: get<HTMLInputElement>("[name=ranking]", form).checked };
     if (this.formatting !== "alpaca") entry.tags = readPart(form, "tags");
-    if (this.mapping.file_name) entry.file_name = this.mapping.file_name;
+    const fileName = form.querySelector<HTMLSelectElement>("#file_name")?.value ?? this.mapping.file_name;
+    if (fileName) entry.file_name = fileName;
     try {
       const changed = await call<{ id?: string }>("PUT", `${this.url}/mapping`, { body: entry });
       notify(t("已保存，正在重新检查。", "Saved; it is being checked again."), "good");

@@ -12,13 +12,15 @@ export interface FindingExample {
 
 export interface Finding {
   code: string;
-  severity: Severity;
-  title: string;
+  severity?: Severity;
+  title?: string;
   title_zh?: string;
   hint?: string;
   hint_zh?: string;
-  count: number;
-  examples: FindingExample[];
+  count?: number;
+  examples?: FindingExample[];
+  /** Of a dataset that nobody checked, in the place of examples. */
+  detail?: string;
 }
 
 export interface HistogramBin {
@@ -36,11 +38,28 @@ export interface Distribution {
   histogram?: HistogramBin[];
 }
 
+export interface Tokens extends Distribution {
+  /** Rows that are longer than cutoff_len, and how many tokens of them are cut off. */
+  cut_rows?: number;
+  cut_tokens?: number;
+  /** Reckoned from the letters, without a tokenizer. */
+  estimated?: boolean;
+}
+
+export interface Pictures {
+  count?: number;
+  per_example?: number;
+  width_mean?: number;
+  height_mean?: number;
+  /** The most frequent ones. */
+  sizes?: { width: number; height: number; count: number }[];
+}
+
 export interface Statistics {
-  tokens?: Distribution | null;
-  pictures?: Record<string, unknown> | null;
+  tokens?: Tokens | null;
+  pictures?: Pictures | null;
   languages?: Record<string, number> | null;
-  duplicates?: unknown;
+  duplicates?: number | null;
 }
 
 export interface Report {
@@ -53,4 +72,6 @@ export interface Report {
   cleaned_count?: number | null;
   findings: Finding[];
   statistics: Statistics | null;
+  /** What the files look like: data files to choose from, and the columns that were seen. */
+  recognition?: { candidates?: string[]; columns?: string[] } | null;
 }

@@ -6,6 +6,7 @@ import { type Child, element, get, icon, onPause } from "../dom";
 import { t } from "../language";
 import { notifyError } from "../notices";
 import type { BaseModel } from "../models";
+import { nameFinding } from "./findings";
 import { buildMedia } from "./media";
 import type { Report } from "./report";
 
@@ -30,7 +31,8 @@ export interface DatasetRow {
 
 interface RowPage {
   data: DatasetRow[];
-  total: number;
+  /** Null where a search was not carried on to the end. */
+  total: number | null;
   has_more: boolean;
 }
 
@@ -59,7 +61,7 @@ export class RowBrowser {
   /** The dataset is there, or was changed: what is shown is read again. */
   setDataset(dataset: DatasetDetail, report: Report): void {
     this.dataset = dataset;
-    this.titles = new Map(report.findings.map((finding) => [finding.code, t(finding.title_zh ?? finding.title, finding.title)]));
+    this.titles = new Map(report.findings.map((finding) => [finding.code, nameFinding(finding)]));
     const chosen = this.finding.value;
     const first = this.finding.options[0]!;
     this.finding.replaceChildren(first, ...[...this.titles].map(([code, title]) => element("option", { value: code }, title)));

@@ -24,49 +24,77 @@ export function drawStatistics(dataset: DatasetDetail, report: Report): void {
 
 function buildTokens(report: Report): HTMLElement[] {
   const tokens = report.statistics?.tokens;
-  if (!tokens) return [];
-  return [buildDistribution(t("每条的词元数", "Tokens of a row"), tokens, t("词元", "tokens"))];
+  if (!tokens?.histogram) return [];
+  const card = buildDistribution(t("每条的词元数", "Tokens of a row"), tokens, t("词元", "tokens"));
+  const notes = [
+    tokens.cut_rows
+      ? t(`${formatNumber(tokens.cut_rows)} 条超出截断长度，共会截掉 ${formatNumber(tokens.cut_tokens ?? 0)} 个词元。`, `${formatNumber(tokens.cut_rows)} rows are longer than cutoff_len; ${formatNumber(tokens.cut_tokens ?? 0)} tokens would be cut off.`)
+      : "",
+    tokens.estimated ? t("按字符估算，未用分词器。", "Reckoned from the letters, without a tokenizer.") : "",
+  ].filter(Boolean);
+  if (notes.length) card.append(element("p", { class: "faint" }, notes.join(t("", " "))));
+  return [card];
 }
 
-/** Every distribution that the check made of the pictures; single figures stand below them. */
 function buildPictures(report: Report): HTMLElement[] {
   const pictures = report.statistics?.pictures;
-  if (!pictures) return [];
-  const names: Record<string, string> = {
-    width: t("图片宽度", "Picture width"),
-    height: t("图片高度", "Picture height"),
-    pixels: t("图片像素数", "Pixels of a picture"),
-    megapixels: t("图片大小（百万像素）", "Picture size (megapixels)"),
-    bytes: t("图片文件大小", "Picture file size"),
-    per_row: t("每条的图片数", "Pictures of a row"),
-  };
-  if (Array.isArray(pictures["histogram"])) return [buildDistribution(names["pixels"]!, pictures as Distribution, t("像素", "pixels"))];
-  return Object.entries(pictures)
-    .filter(([, value]) => isDistribution(value))
-    .map(([name, value]) => buildDistribution(names[name] ?? name, value as Distribution, ""));
+  if (!pictures?.count) return [];
+  const sizes = pictures.sizes ?? [];
+  const most = Math.max(...sizes.map((size) => size.count), 1);
+  return [
+    element(
+      "section",
+      { class: "card statistic" },
+      element("h2", {}, t("图片大小", "Picture sizes")),
+      buildFigures([
+        [t("张数", "pictures"), pictures.count],
+        [t("每条", "in a row"), pictures.per_example],
+        [t("平均宽", "mean width"), pictures.width_mean],
+        [t("平均高", "mean height"), pictures.height_mean],
+      ]),
+      element(
+        "ul",
+        { class: "shares" },
+        ...sizes.map((size) => buildShare(`${size.width} × ${size.height}`, size.count / most, formatNumber(size.count))),
+      ),
+    ),
+  ];
 }
 
-function isDistribution(value: unknown): value is Distribution {
-  return typeof value === "object" && value !== null && Array.isArray((value as Distribution).histogram);
+function buildFigures(figures: [string, number | null | undefined][]): HTMLElement {
+  const known = figures.filter((figure): figure is [string, number] => typeof figure[1] === "number");
+  return element(
+    "p",
+    { class: "statistic-figures" },
+    ...known.map(([label, value]) =>
+      element("span", {}, element("small", { class: "faint" }, label), element("strong", { class: "number" }, formatNumber(value, value < 10 ? 1 : 0))),
+    ),
+  );
+}
+
+function buildShare(label: string, part: number, figure: string): HTMLElement {
+  const filled = element("span");
+  filled.style.width = `${part * 100}%`;
+  return element(
+    "li",
+    {},
+    element("span", { class: "number" }, label),
+    element("div", { class: "progress", "aria-hidden": "true" }, filled),
+    element("span", { class: "number" }, figure),
+  );
 }
 
 function buildDistribution(title: string, values: Distribution, unit: string): HTMLElement {
-  const figures: [string, number | null | undefined][] = [
-    [t("平均", "mean"), values.mean],
-    [t("中位", "median"), values.p50],
-    ["p95", values.p95],
-    [t("最大", "largest"), values.max],
-  ];
-  const known = figures.filter(([, value]) => typeof value === "number");
   return element(
     "section",
     { class: "card statistic" },
     element("h2", {}, title),
-    element(
-      "p",
-      { class: "statistic-figures" },
-      ...known.map(([label, value]) => element("span", {}, element("small", { class: "faint" }, label), element("strong", { class: "number" }, formatNumber(value!, value! < 10 ? 1 : 0)))),
-    ),
+    buildFigures([
+      [t("平均", "mean"), values.mean],
+      [t("中位", "median"), values.p50],
+      ["p95", values.p95],
+      [t("最大", "largest"), values.max],
+    ]),
     values.histogram?.length ? buildBars(values.histogram, unit) : null,
   );
 }
@@ -96,33 +124,17 @@ function buildLanguages(report: Report): HTMLElement[] {
   const languages = Object.entries(report.statistics?.languages ?? {}).sort((a, b) => b[1] - a[1]);
   const total = languages.reduce((sum, [, count]) => sum + count, 0);
   if (!total) return [];
-  const rows = languages.map(([code, count]) => {
-    const filled = element("span");
-    filled.style.width = `${(count / total) * 100}%`;
-    return element(
-      "li",
-      {},
-      element("span", {}, nameLanguage(code)),
-      element("div", { class: "progress", "aria-hidden": "true" }, filled),
-      element("span", { class: "number" }, formatPercent(count / total, 1)),
-    );
-  });
+  const rows = languages.map(([code, count]) => buildShare(nameLanguage(code), count / total, formatPercent(count / total, 1)));
   return [element("section", { class: "card statistic" }, element("h2", {}, t("语言", "Languages")), element("ul", { class: "shares" }, ...rows))];
 }
 
 function nameLanguage(code: string): string {
-  const names: Record<string, string> = { other: t("其他", "others"), unknown: t("无法判断", "undecided"), mixed: t("混合", "mixed"), code: t("代码", "code"), none: t("无文字", "no words") };
-  if (names[code]) return names[code];
-  try {
-    return new Intl.DisplayNames([language === "zh" ? "zh-CN" : "en"], { type: "language" }).of(code) ?? code;
-  } catch {
-    return code;
-  }
+  if (code === "other") return t("其他", "others");
+  return new Intl.DisplayNames([language === "zh" ? "zh-CN" : "en"], { type: "language" }).of(code) ?? code;
 }
 
 function buildDuplicates(report: Report): HTMLElement[] {
-  const duplicates = report.statistics?.duplicates;
-  const count = typeof duplicates === "number" ? duplicates : ((duplicates as { rows?: number; count?: number } | null)?.rows ?? (duplicates as { count?: number } | null)?.count);
+  const count = report.statistics?.duplicates;
   if (typeof count !== "number") return [];
   const share = report.example_count ? count / report.example_count : 0;
   return [
@@ -130,7 +142,7 @@ function buildDuplicates(report: Report): HTMLElement[] {
       "section",
       { class: "card statistic" },
       element("h2", {}, t("重复数据", "Duplicates")),
-      element("p", { class: "statistic-figures" }, element("span", {}, element("small", { class: "faint" }, t("重复的条数", "rows that repeat another")), element("strong", { class: "number" }, formatNumber(count)))),
+      buildFigures([[t("重复的条数", "rows that repeat another"), count]]),
       element("p", { class: "faint" }, count ? t(`占全部的 ${formatPercent(share, 1)}`, `${formatPercent(share, 1)} of all rows`) : t("没有完全相同的数据。", "No two rows are the same.")),
     ),
   ];

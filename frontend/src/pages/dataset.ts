@@ -34,13 +34,13 @@ const watch = poll(2.5, async () => {
   drawHead(dataset, () => void watch.now());
   drawFacts(dataset);
   drawVersions(dataset);
-  mapping.draw(dataset);
   // Report and rows change only with the state; while a check runs there is nothing to read yet.
   const state = `${dataset.status} ${isBusy(dataset)} ${JSON.stringify(dataset.mapping)} ${dataset.example_count}`;
   if (state === drawnState) return;
   const report = await call<Report>("GET", `${url}/report`);
   drawTiles(dataset, report);
   findings.draw(dataset, report);
+  mapping.draw(dataset, report);
   drawStatistics(dataset, report);
   rows.setDataset(dataset, report);
   drawnState = state;
