@@ -1,4 +1,4 @@
-"""From a broken zip to a job that trains, in a real browser on the real platform; an upload that outlives the web process."""
+"""From a broken zip to a job that trains, in a real browser on the platform; uploads that outlive the web process."""
 
 from __future__ import annotations
 
