@@ -40,18 +40,11 @@ export class FindingList {
   private buildSummary(dataset: DatasetDetail, report: Report): HTMLElement {
     const rows = report.example_count;
     const kept = report.cleaned_count ?? report.usable_count ?? rows;
-    const dropped = rows - (report.usable_count ?? rows);
-    const text = dropped
-      ? t(
-          `${formatNumber(rows)} 条中有 ${formatNumber(dropped)} 条 LLaMA-Factory 会丢弃或无法读取。清洗后的副本保留可用的 ${formatNumber(kept)} 条，原数据不变。`,
-          `Of ${formatNumber(rows)} rows, LLaMA-Factory would drop or fail on ${formatNumber(dropped)}. A cleaned copy keeps the ${formatNumber(kept)} that can be used; the original stays.`,
-        )
-      : t("所有数据都能加载；以下几点值得看看。", "Every row loads; these points are worth a look.");
-    const mayClean = dataset.visibility !== "public" && kept > 0 && dropped > 0;
+    const mayClean = dataset.visibility !== "public" && kept > 0 && (kept < rows || report.stops === true);
     return element(
       "div",
       { class: "card findings-head" },
-      element("p", {}, text),
+      element("p", {}, describeOutcome(report, kept)),
       element(
         "div",
         { class: "row" },
@@ -105,6 +98,21 @@ export class FindingList {
       ),
     );
   }
+}
+
+/** What LLaMA-Factory would do with it as it stands, and what a cleaned copy is. */
+function describeOutcome(report: Report, kept: number): string {
+  const [rows, lost] = [report.example_count, report.example_count - kept];
+  if (!report.stops && !lost) return t("所有数据都能加载；以下几点值得看看。", "Every row loads; these points are worth a look.");
+  const outcome = report.stops
+    ? t("LLaMA-Factory 读到这些问题会中止，无法开始训练。", "LLaMA-Factory stops at these faults, before it trains.")
+    : t(`${formatNumber(rows)} 条中有 ${formatNumber(lost)} 条会被 LLaMA-Factory 丢弃。`, `LLaMA-Factory would drop ${formatNumber(lost)} of ${formatNumber(rows)} rows.`);
+  if (!kept) return outcome;
+  const copy = t(
+    `清洗后的副本去掉有错的 ${formatNumber(lost)} 条，保留可用的 ${formatNumber(kept)} 条，原数据不变。`,
+    `A cleaned copy leaves out the ${formatNumber(lost)} faulty ones and keeps the ${formatNumber(kept)} that can be used; the original stays.`,
+  );
+  return `${outcome}${t("", " ")}${copy}`;
 }
 
 /** A dataset that nobody checked has findings without a grade. */

@@ -14,11 +14,12 @@ export function drawTiles(dataset: DatasetDetail, report: Report): void {
     return;
   }
   const { example_count: rows, usable_count: usable } = report;
-  const dropped = usable === null || usable === undefined ? null : rows - usable;
+  const kept = report.cleaned_count ?? usable;
+  const faulty = kept === null || kept === undefined ? null : rows - kept;
   place.replaceChildren(
     buildTile(formatNumber(rows), t("条数据", rows === 1 ? "row" : "rows"), "#rows"),
-    buildTile(usable === null || usable === undefined ? "–" : formatNumber(usable), t("条可用于训练", "usable for training"), "#rows", usable ? "good" : ""),
-    buildTile(dropped === null ? "–" : formatNumber(dropped), t("条会被丢弃", "would be dropped"), "#findings", dropped ? "bad" : ""),
+    buildTile(usable === null || usable === undefined ? "–" : formatNumber(usable), t("条现在即可训练", "usable as they stand"), "#rows", usable ? "good" : "bad"),
+    buildTile(faulty === null ? "–" : formatNumber(faulty), t("条有错误", "faulty"), "#findings", faulty ? "bad" : ""),
     buildTile(formatNumber(countFindings(report, "warning")), t("条有提醒", "with a warning"), "#findings", countFindings(report, "warning") ? "warning" : ""),
   );
 }

@@ -68,6 +68,8 @@ export interface Report {
   example_count: number;
   /** What LLaMA-Factory loads of it as it stands; 0 when one row makes it stop. */
   usable_count: number | null;
+  /** One row makes LLaMA-Factory stop, so that nothing is trained on. */
+  stops?: boolean;
   /** Rows that a cleaned copy would keep. */
   cleaned_count?: number | null;
   findings: Finding[];
