@@ -155,11 +155,12 @@ export class RowBrowser {
 
   private async loadTemplates(): Promise<void> {
     const models = await callAll<BaseModel>("/models");
+    // Templates of models that are here come first.
+    models.sort((a, b) => Number(a.status !== "ready") - Number(b.status !== "ready") || a.name.localeCompare(b.name));
     const byTemplate = new Map<string, string[]>();
     for (const model of models) byTemplate.set(model.template, [...(byTemplate.get(model.template) ?? []), model.name]);
-    const names = [...byTemplate.keys()].sort();
     this.template.replaceChildren(
-      ...names.map((name) => element("option", { value: name }, t(`模板 ${name}（${byTemplate.get(name)![0]}）`, `template ${name} (${byTemplate.get(name)![0]})`))),
+      ...[...byTemplate.keys()].map((name) => element("option", { value: name }, t(`模板 ${name}（${byTemplate.get(name)![0]}）`, `template ${name} (${byTemplate.get(name)![0]})`))),
     );
   }
 
