@@ -20,7 +20,7 @@ export interface CatalogueEntry {
   licence?: string | null;
   size_bytes?: number | null;
   model_id: string | null;
-  fits?: { gpu_kind: string; method: string; gpus: number | null; fits: boolean | string }[];
+  fits?: { gpu_kind: string; method: string; gpus: number | null; fits: "yes" | "tight" | "no" }[];
 }
 
 const PAGE_SIZE = 50;
@@ -110,7 +110,7 @@ function describeSize(entry: CatalogueEntry): string {
 }
 
 function listFits(entry: CatalogueEntry): NonNullable<CatalogueEntry["fits"]> {
-  return (entry.fits ?? []).filter((fit) => fit.fits === true || fit.fits === "yes" || fit.fits === "tight");
+  return (entry.fits ?? []).filter((fit) => fit.fits !== "no");
 }
 
 /** "LoRA：H100 × 1" for each method that some kind of GPU here has room for. */
