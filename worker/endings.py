@@ -106,8 +106,11 @@ def classify_failure(
     errors = list_errors(lines)
     telling = errors[-1] if errors else ""
     # One rank's error is followed by those of the others, who lost it: each is asked. Only a run that names
-    # no error at all is judged by its other lines.
+    # no error at all is judged by its other lines; and one that was killed has no say on its settings or data
+    # then: what its lines hold of these are warnings, with which it ran well.
     signs = (*_SIGNS, (EndReason.NODE_LOST, _LOST_PEER)) if has_peers else _SIGNS
+    if not errors and exit_code in (-9, 137):
+        signs = tuple(sign for sign in signs if sign[0] not in (EndReason.BAD_CONFIG, EndReason.BAD_DATASET))
     for reason, pattern in signs:
         for line in reversed(errors or lines):
             if pattern.search(line):

@@ -149,3 +149,10 @@ def test_what_was_asked_and_what_was_left_decide(
         disk_is_full=full,
     )
     assert ending.reason == reason
+
+
+def test_a_run_killed_from_outside_is_not_judged_by_warnings_it_ran_with() -> None:
+    lines = ["[WARNING] sdpa attention does not support `output_attentions=True`.", "step 23"]
+    assert classify_failure(-9, lines, killed_for_memory=False).reason == "internal_error"
+    assert classify_failure(2, lines, killed_for_memory=False).reason == "bad_config"
+    assert classify_failure(-9, ["CUDA out of memory."], killed_for_memory=False).reason == "out_of_memory"
