@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import yaml
+
 from backend.domain.protocol import LaunchOrder
 from worker.checkpoints import read_json
 from worker.gathering import MeetingPoint
@@ -75,8 +77,7 @@ def build_environment(
         if name in _INHERITED or name.startswith(_INHERITED_BEGINNINGS)
     }
     cache = workspace.own / "cache"
-    threads = max(1, count_cpus() // max(1, devices_on_node))
-    environment.setdefault("OMP_NUM_THREADS", str(threads))
+    environment.setdefault("OMP_NUM_THREADS", str(choose_threads(order, devices_on_node)))
     if order.device_kind == CPU_KIND:
         # Threads that wait by spinning take the cores from the very thread they wait for, once anything else runs here.
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -107,6 +108,20 @@ def build_environment(
     return environment | build_tracking_environment(
         plan.mode, plan.api_key, plan.host, plan.web_host, plan.workspace
     )
+
+
+def choose_threads(order: LaunchOrder, devices_on_node: int) -> int:
+    """Return how many threads each process of a run may compute with, so that they share the processor's cores.
+
+    Pictures are prepared by `preprocessing_num_workers` processes at once, each with so many threads: with a
+    core's share for each device and no regard to them, twelve processes of 16 threads on 32 cores were no faster
+    than one (640 pictures in 32 s).
+    """
+    threads = count_cpus() // max(1, devices_on_node)
+    if order.device_kind != CPU_KIND:
+        workers = yaml.safe_load(order.config_yaml).get("preprocessing_num_workers")
+        threads //= workers if isinstance(workers, int) and workers > 0 else 1
+    return max(1, threads)
 
 
 def build_gathering_environment(order: LaunchOrder, meeting: MeetingPoint) -> dict[str, str]:

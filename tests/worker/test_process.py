@@ -187,3 +187,19 @@ def test_the_fence_counts_from_the_last_contact(place: Workspace) -> None:
     assert not process.is_fenced(place, 0.5)
     (place.attempts / "2").mkdir()
     assert process.is_fenced(place, 600)
+
+
+@pytest.mark.parametrize(
+    ("changes", "threads"),
+    [
+        ({"device_kind": "h100-80g", "config_yaml": "preprocessing_num_workers: 4\n"}, 4),
+        ({"device_kind": "h100-80g", "config_yaml": "preprocessing_num_workers: 99\n"}, 1),
+        ({"device_kind": "h100-80g", "config_yaml": "preprocessing_num_workers: null\n"}, 16),
+        ({"device_kind": "cpu", "config_yaml": "preprocessing_num_workers: 4\n"}, 16),
+    ],
+)
+def test_processes_that_prepare_data_share_the_cores(
+    changes: dict[str, str], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "count_cpus", lambda: 32)
+    assert process.choose_threads(build_order(**changes), 2) == threads
