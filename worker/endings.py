@@ -108,6 +108,7 @@ def classify_failure(
     # One rank's error is followed by those of the others, who lost it: each is asked. Only a run that names
     # no error at all is judged by its other lines; and one that was killed has no say on its settings or data
     # then: what its lines hold of these are warnings, with which it ran well.
+    signs: tuple[tuple[EndReason, re.Pattern[str]], ...]
     signs = (*_SIGNS, (EndReason.NODE_LOST, _LOST_PEER)) if has_peers else _SIGNS
     if not errors and exit_code in (-9, 137):
         signs = tuple(sign for sign in signs if sign[0] not in (EndReason.BAD_CONFIG, EndReason.BAD_DATASET))
