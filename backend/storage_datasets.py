@@ -36,10 +36,17 @@ def get_draft(path: str) -> Path:
     return draft / "data"
 
 
+def get_hub_folder(path: str) -> Path:
+    """Return the folder into which a dataset is fetched from a hub; it is kept until the dataset is there."""
+    folder = get_folder(path)
+    return folder.with_name(f".hub-{folder.name}")
+
+
 def publish(draft: Path, path: str) -> None:
-    """Let a whole draft appear as the dataset's folder."""
+    """Let a whole draft appear as the dataset's folder; what it was fetched into is not needed any more."""
     draft.rename(get_folder(path))
     draft.parent.rmdir()
+    shutil.rmtree(get_hub_folder(path), ignore_errors=True)
 
 
 def get_findings_file(path: str) -> Path:
@@ -53,6 +60,7 @@ def delete(path: str) -> None:
     folder = get_folder(path)
     shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(folder.with_name(f".draft-{folder.name}"), ignore_errors=True)
+    shutil.rmtree(get_hub_folder(path), ignore_errors=True)
     get_findings_file(path).unlink(missing_ok=True)
 
 
@@ -60,7 +68,8 @@ def sweep(known_ids: Collection[str]) -> int:
     """Remove what lies among people's datasets and belongs to none of these, once it is an hour old."""
     dropped = 0
     for entry in get_settings().users_dir.glob("*/datasets/*"):
-        dataset_id = entry.name.removeprefix(".draft-").removeprefix(".findings-").removesuffix(".jsonl")
+        plain = entry.name.removeprefix(".draft-").removeprefix(".hub-").removeprefix(".findings-")
+        dataset_id = plain.removesuffix(".jsonl")
         if dataset_id in known_ids or entry.lstat().st_mtime > time.time() - _ORPHAN_SECONDS:
             continue
         if entry.is_dir():

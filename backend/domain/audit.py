@@ -28,6 +28,7 @@ class Action(StrEnum):
     FILE_CHANGED = "file.changed"
     FILE_DELETED = "file.deleted"
     DATASET_CREATED = "dataset.created"
+    DATASET_FETCHED = "dataset.fetched"
     DATASET_CHANGED = "dataset.changed"
     DATASET_DELETED = "dataset.deleted"
     NODE_DRAINED = "node.drained"

@@ -15,6 +15,9 @@ from backend.services.chores import ChoreLost
 from backend.tables.dataset import Dataset
 from backend.tables.user import User
 
+_KEPT = ("source", "repos", "description", "licence")
+"""What is known of a preset and not to be read from its files."""
+
 
 def get_subject(session: Session, chore: RunningChore) -> Dataset:
     """Return the dataset that a chore is about; one that is deleted needs nothing any more."""
@@ -69,8 +72,9 @@ def _enter(
     dataset: Dataset, recognition: Recognition, info: dict[str, Any] | None, report: CheckReport | None
 ) -> None:
     recognised = recognition.to_dict()
+    kept = {name: dataset.facts[name] for name in _KEPT if name in dataset.facts}
     if info is None or report is None:
-        dataset.status, dataset.facts = "broken", {}
+        dataset.status, dataset.facts = "broken", kept
         dataset.report = {
             "recognition": recognised,
             "usable_count": 0,
@@ -85,7 +89,7 @@ def _enter(
     dataset.format = str(info.get("formatting", "alpaca"))
     dataset.modalities = list(report.facts.get("modalities", ["text"]))
     dataset.example_count = report.example_count
-    dataset.facts = {**report.facts, "file_name": info.get("file_name"), "dataset_info": info}
+    dataset.facts = {**kept, **report.facts, "file_name": info.get("file_name"), "dataset_info": info}
     dataset.report = {**report.to_dict(), "recognition": recognised}
     dataset.report.pop("facts")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from backend import archives, storage_datasets, storage_uploads
+from backend import archives, storage, storage_datasets, storage_uploads
 from backend.librarian.dataset_check import check_and_enter, get_subject, measure_room
+from backend.librarian.hub_dataset import take_repository
 from backend.librarian.running import RunningChore
 from backend.services.datasets import note_end
 from backend.settings import get_settings
@@ -25,14 +26,29 @@ def run(chore: RunningChore) -> None:
         room = measure_room(session, dataset, upload.size_bytes if upload else 0)
     if not storage_datasets.get_folder(path).is_dir():
         draft = storage_datasets.get_draft(path)
-        _fill(chore, source, draft, room)
+        _fill(chore, source, path, draft, room)
         with chore.transaction():  # still ours: only then may it appear
             storage_datasets.publish(draft, path)
-    check_and_enter(chore, path, chore.payload.get("mapping"))
+    check_and_enter(chore, path, _find_mapping(chore, path))
 
 
-def _fill(chore: RunningChore, source: dict[str, Any], draft: Path, room: int) -> None:
-    if source["kind"] == "upload":
+def _find_mapping(chore: RunningChore, path: str) -> dict[str, Any] | None:
+    """Return how the files are to be read; what is known of a preset holds only if its file is called so."""
+    mapping: dict[str, Any] | None = chore.payload.get("mapping")
+    if mapping is None or chore.payload["source"]["kind"] not in ("hub", "found"):
+        return mapping
+    name = mapping.get("file_name")
+    return mapping if name and storage.has_file(storage_datasets.get_folder(path), name) else None
+
+
+def _fill(chore: RunningChore, source: dict[str, Any], path: str, draft: Path, room: int) -> None:
+    if source["kind"] == "hub":
+        take_repository(chore, source, path, draft, room)
+    elif source["kind"] == "found":
+        raise storage_datasets.BadPath(
+            "The folder is not there any more.", zh="该文件夹已不存在，请放回后重试。"
+        )
+    elif source["kind"] == "upload":
         upload = storage_uploads.get_upload_path(source["upload_id"])
         _take_file(chore, upload, source["file_name"], draft, room, is_ours=True)
     elif source["kind"] == "version":

@@ -18,6 +18,7 @@ from backend import storage
 from backend.dataset_files import read_rows
 from backend.domain.dataset_names import split_reference
 from backend.domain.errors import NotFound
+from backend.services.found_datasets import find_datasets
 from backend.services.found_models import find_models
 from backend.services.job_results import enter_results
 from backend.services.pages import Page, PageWish, read_page_by_time
@@ -90,6 +91,7 @@ def _discover_datasets(session: Session) -> None:
         dataset = known.get(folder.name)
         if dataset is None or dataset.facts != facts or dataset.status != "ready":
             _enter(session, folder, facts, _fill_dataset)
+    find_datasets(session, known)
     for dataset in known.values():
         if dataset.status == "ready" and not (storage.get_home() / dataset.path).is_dir():
             dataset.status = "missing"

@@ -14,9 +14,12 @@ from backend.domain.audit import Action
 from backend.domain.dataset_names import build_name, check_name
 from backend.domain.datasets.mapping import BadMapping, parse_mapping
 from backend.domain.errors import Conflict, Invalid, NotAllowed, NotFound, Problem
+from backend.domain.hub_files import HubName
 from backend.domain.job import FINISHED
+from backend.domain.presets import find_dataset_preset
 from backend.services import audit, catalogue, chores, spaces, uploads
 from backend.services.after_commit import do_after_commit
+from backend.services.presets import find_preset_mapping
 from backend.settings import get_settings
 from backend.tables.base import new_id
 from backend.tables.dataset import Dataset
@@ -65,6 +68,37 @@ def create_from_path(session: Session, user: User, name: str | None, path: str) 
         )
     spaces.require_room(session, user, 0)
     return _create(session, user, name, found.name, {"kind": "path", "path": str(found)})
+
+
+def create_from_hub(
+    session: Session, user: User, name: str | None, hub: HubName, repo_id: str, revision: str | None
+) -> Dataset:
+    """Make a dataset of a hub's repository, which the librarian fetches."""
+    spaces.require_room(session, user, 0)
+    source = {"kind": "hub", "hub": hub, "repo_id": repo_id, "revision": revision}
+    return _create(session, user, name, repo_id.rsplit("/", 1)[-1], source)
+
+
+def start_download(session: Session, user: User, reference: str) -> Dataset:
+    """Have a preset fetched, by anyone; twice is as good as once."""
+    dataset = catalogue.get_dataset(session, user, reference)
+    session.refresh(dataset, with_for_update=True)
+    preset = find_dataset_preset(dataset.id) if dataset.owner_id is None else None
+    if preset is None or dataset.status in ("ready", "broken"):
+        raise Conflict(
+            f"{dataset.name!r} is here already; there is nothing to fetch.",
+            zh=f"数据集“{dataset.name}”已在本平台，无需下载。",
+            code="already_here",
+        )
+    if dataset.status not in BUSY:
+        hub = get_settings().preferred_hub
+        chosen = hub if hub in preset.repos else next(iter(preset.repos))
+        source = {"kind": "hub", "hub": chosen, "repo_id": preset.repos[chosen], "revision": None}
+        dataset.status, dataset.report = "importing", {}
+        payload = {"source": source, "mapping": find_preset_mapping(dataset.id)}
+        chores.enqueue(session, "import_dataset", user.id, dataset.id, payload)
+        audit.record(session, Action.DATASET_FETCHED, user, target=(dataset.id, dataset.name), source=source)
+    return dataset
 
 
 def _create(session: Session, user: User, name: str | None, hint: str, source: dict[str, Any]) -> Dataset:
@@ -135,7 +169,8 @@ def _find_free_name(session: Session, user: User, name: str) -> str:
 def get_own(session: Session, user: User, reference: str, *, lock: bool = False) -> Dataset:
     """Return a dataset that `user` may change; another's public one may be looked at only."""
     dataset = catalogue.get_dataset(session, user, reference)
-    if dataset.owner_id != user.id:
+    is_shared = dataset.owner_id is None and user.role == "administrator"
+    if dataset.owner_id != user.id and not is_shared:
         raise NotAllowed(
             "Only its owner may change this dataset.", zh="只有所有者可以修改该数据集。", code="not_owner"
         )
@@ -276,7 +311,8 @@ def note_end(session: Session, dataset_id: str, status: str, error: dict[str, An
     dataset = session.get(Dataset, dataset_id)
     if dataset is None:
         return
-    dataset.status = "failed"
+    is_offered = status == "cancelled" and dataset.facts.get("source") == "preset"
+    dataset.status = "available" if is_offered else "failed"
     dataset.report = {"error": error or CANCELLED}
     chore = chores.find_last(session, dataset_id)
     upload_id = chore.payload.get("source", {}).get("upload_id") if chore else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -67,6 +68,12 @@ def _list_datasets(session: Session) -> None:
         elif dataset is not None and dataset.status == "missing":
             offer_dataset(dataset, preset)
     session.flush()
+
+
+def find_preset_mapping(dataset_id: str) -> dict[str, Any] | None:
+    """Return how LLaMA-Factory's own list of datasets reads this preset, where it does."""
+    preset = presets.find_dataset_preset(dataset_id)
+    return preset.facts.get("dataset_info") if preset else None
 
 
 def offer_dataset(dataset: Dataset, preset: DatasetPreset) -> None:

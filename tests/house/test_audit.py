@@ -14,8 +14,11 @@ from sqlalchemy import select
 
 from backend.database import transaction
 from backend.domain.audit import Action
+from backend.domain.presets import list_dataset_presets
 from backend.services import catalogue, users
+from backend.services.presets import offer_dataset
 from backend.tables.audit import AuditEntry
+from backend.tables.dataset import Dataset
 from backend.web.deps import CSRF_COOKIE, SESSION_COOKIE
 from tests.conftest import find_free_port
 from tests.factories import (
@@ -94,6 +97,15 @@ class World:
     def add_model(self) -> httpx.Response:
         """Add a model whose download waits for a librarian."""
         return self.owner.post("/models", json={"hub": {"hub": "huggingface", "repo_id": "acme/little"}})
+
+    def offer_dataset(self) -> str:
+        """Return the id of a preset that nobody has fetched."""
+        preset = list_dataset_presets()[0]
+        with transaction() as session:
+            dataset = Dataset(id=preset.id, name=preset.id, report={})
+            offer_dataset(dataset, preset)
+            session.add(dataset)
+        return preset.id
 
     def pause_model(self) -> str:
         """Return the id of a model whose download was stopped."""
@@ -205,6 +217,10 @@ CALLS: dict[tuple[str, str], tuple[Action, Callable[[World], httpx.Response]]] =
     ("POST", "/api/v1/datasets/{reference}/cancel"): (
         Action.DATASET_CHANGED,
         lambda w: w.owner.post(f"/datasets/{w.importing_dataset()}/cancel"),
+    ),
+    ("POST", "/api/v1/datasets/{reference}/download"): (
+        Action.DATASET_FETCHED,
+        lambda w: w.owner.post(f"/datasets/{w.offer_dataset()}/download"),
     ),
     ("DELETE", "/api/v1/datasets/{reference}"): (
         Action.DATASET_DELETED,

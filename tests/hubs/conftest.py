@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -18,6 +21,7 @@ import httpx
 import pytest
 
 from tests.conftest import find_free_port
+from tests.factories import Person
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "acme/Little-Qwen2.5-VL-3B-Instruct"
@@ -110,3 +114,37 @@ def hub(hub_process: FakeHub, configure: Callable[[str, str], None]) -> FakeHub:
     configure("TUNEFORGE_HUB_TIMEOUT_SECONDS", "2")
     configure("TUNEFORGE_HUB_REDIRECTS", "any")
     return hub_process
+
+
+@pytest.fixture
+def start_librarian(hub: FakeHub, owner: Person) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Starts a librarian in a session of its own; all are ended after the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        program = [sys.executable, "-m", "backend.cli", "librarian"]
+        started.append(subprocess.Popen(program, cwd=ROOT, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a librarian and the processes of its chores without a word."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_for(person: Person, path: str, is_there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Ask for a thing or dataset until it is as the test wants it, and return it."""
+    end = time.monotonic() + 120
+    thing: dict[str, Any] = {}
+    while time.monotonic() < end:
+        thing = person.get(path).json()
+        if is_there(thing):
+            return thing
+        time.sleep(0.1)
+    raise AssertionError(f"it never came to that: {thing}")

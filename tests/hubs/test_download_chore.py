@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from backend import storage
 from backend.database import transaction
@@ -22,46 +14,13 @@ from backend.tables.base import utc_now
 from backend.tables.chore import Chore
 from backend.tables.user import User
 from tests.factories import Person
-from tests.hubs.conftest import MODEL, FakeHub, build_weights, fill
+from tests.hubs.conftest import MODEL, FakeHub, build_weights, fill, kill, wait_for
 
 PRESET = "qwen2.5-vl-7b-instruct"
 PRESET_REPO = "Qwen/Qwen2.5-VL-7B-Instruct"
 WEIGHTS = "model.safetensors"
 BODY = {"hub": {"hub": "huggingface", "repo_id": MODEL}}
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def start_librarian(hub: FakeHub, owner: Person) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts a librarian in a session of its own; all are ended after the test."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> subprocess.Popen[bytes]:
-        program = [sys.executable, "-m", "backend.cli", "librarian"]
-        started.append(subprocess.Popen(program, cwd=ROOT, start_new_session=True))
-        return started[-1]
-
-    yield start
-    for process in started:
-        _kill(process)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a librarian and the processes of its chores without a word."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _wait(person: Person, model_id: str, is_there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    end = time.monotonic() + 120
-    model: dict[str, Any] = {}
-    while time.monotonic() < end:
-        model = person.get(f"/models/{model_id}").json()
-        if is_there(model):
-            return model
-        time.sleep(0.1)
-    raise AssertionError(f"it never came to that: {model}")
 
 
 def _ended(model: dict[str, Any]) -> bool:
@@ -80,7 +39,7 @@ def test_a_model_arrives_and_says_what_it_is(
 ) -> None:
     start_librarian()
     model = owner.post("/models", json=BODY).json()
-    ready = _wait(owner, model["id"], _ended)
+    ready = wait_for(owner, f"/models/{model['id']}", _ended)
     assert ready["status"] == "ready", ready["error"]
     assert (ready["parameters"], ready["licence"]) == (200_000, "apache-2.0")
     assert ready["modalities"] == ["text", "image", "video"]
@@ -106,15 +65,19 @@ def test_killed_in_the_middle_of_a_presets_download_it_goes_on(
     first = start_librarian()
     assert owner.post(f"/models/{PRESET}/download").status_code == 202
     half = weights.stat().st_size // 4
-    seen = _wait(owner, PRESET, lambda model: ((model["progress"] or {}).get("received_bytes") or 0) > half)
+    seen = wait_for(
+        owner,
+        f"/models/{PRESET}",
+        lambda model: ((model["progress"] or {}).get("received_bytes") or 0) > half,
+    )
     assert seen["progress"]["stage"] == "downloading"
     assert 0 < seen["progress"]["fraction"] < 1
-    _kill(first)
+    kill(first)
     before = seen["progress"]["received_bytes"]
     hub.break_with()
     _forget_heartbeats()
     start_librarian()
-    ready = _wait(owner, PRESET, _ended)
+    ready = wait_for(owner, f"/models/{PRESET}", _ended)
     assert ready["status"] == "ready", ready["error"]
     sent = hub.count_sent(WEIGHTS)
     assert 0 < sent <= weights.stat().st_size - before + 100_000, "what had arrived was not asked for again"
@@ -130,12 +93,12 @@ def test_a_failure_is_told_and_going_on_mends_it(
     hub.break_with({"place": "list", "kind": 401, "times": 1})
     start_librarian()
     model = owner.post("/models", json=BODY).json()
-    failed = _wait(owner, model["id"], _ended)
+    failed = wait_for(owner, f"/models/{model['id']}", _ended)
     assert (failed["status"], failed["error"]["code"]) == ("failed", "hub_refused")
     assert failed["error"]["detail"]
     assert failed["error"]["detail_zh"]
     assert owner.post(f"/models/{model['id']}/download").status_code == 202
-    assert _wait(owner, model["id"], _ended)["status"] == "ready"
+    assert wait_for(owner, f"/models/{model['id']}", _ended)["status"] == "ready"
 
 
 def test_stopped_it_keeps_what_it_has_and_goes_on(
@@ -145,12 +108,16 @@ def test_stopped_it_keeps_what_it_has_and_goes_on(
     hub.break_with({"place": "bytes", "path": WEIGHTS, "kind": "slow", "seconds": 0.05})
     start_librarian()
     model = owner.post("/models", json=BODY).json()
-    _wait(owner, model["id"], lambda one: ((one["progress"] or {}).get("received_bytes") or 0) > 500_000)
+    wait_for(
+        owner,
+        f"/models/{model['id']}",
+        lambda one: ((one["progress"] or {}).get("received_bytes") or 0) > 500_000,
+    )
     assert owner.post(f"/models/{model['id']}/cancel").status_code == 202
-    _wait(owner, model["id"], lambda one: one["status"] == "paused")
+    wait_for(owner, f"/models/{model['id']}", lambda one: one["status"] == "paused")
     hub.break_with()
     owner.post(f"/models/{model['id']}/download")
-    assert _wait(owner, model["id"], _ended)["status"] == "ready"
+    assert wait_for(owner, f"/models/{model['id']}", _ended)["status"] == "ready"
     assert 0 < hub.count_sent(WEIGHTS) < 4_000_000 - 400_000
 
 
@@ -161,7 +128,7 @@ def test_a_quota_that_is_short_refuses_before_the_first_byte(
         session.get_one(User, owner.id).storage_quota_bytes = 100_000
     start_librarian()
     model = owner.post("/models", json=BODY).json()
-    failed = _wait(owner, model["id"], _ended)
+    failed = wait_for(owner, f"/models/{model['id']}", _ended)
     assert failed["error"]["code"] == "quota_exceeded"
     assert hub.count_sent(WEIGHTS) == 0
 
@@ -170,7 +137,7 @@ def test_what_is_no_model_is_refused(hub: FakeHub, owner: Person, start_libraria
     (hub.root / "models" / MODEL / "config.json").unlink()
     start_librarian()
     model = owner.post("/models", json=BODY).json()
-    assert _wait(owner, model["id"], _ended)["error"]["code"] == "not_a_model"
+    assert wait_for(owner, f"/models/{model['id']}", _ended)["error"]["code"] == "not_a_model"
 
 
 def test_a_folder_of_this_machine_is_copied(
@@ -188,7 +155,7 @@ def test_a_folder_of_this_machine_is_copied(
     configure("TUNEFORGE_IMPORT_ROOTS", str(tmp_path / "roots"))
     start_librarian()
     model = owner.post("/models", json={"path": str(folder)}).json()
-    ready = _wait(owner, model["id"], _ended)
+    ready = wait_for(owner, f"/models/{model['id']}", _ended)
     assert ready["status"] == "ready", ready["error"]
     names = {path.name for path in (storage.get_home() / ready["path"]).iterdir()}
     assert names == {"config.json", WEIGHTS, storage.FACTS_FILE}

@@ -16,6 +16,7 @@ from backend.tables.dataset import Dataset
 from backend.tables.user import User
 from backend.web.api import shapes
 from backend.web.api.dataset_upload import receive_upload
+from backend.web.api.hub_reference import HubReference
 from backend.web.api.idempotency import Key
 from backend.web.api.paging import Paging, show_page
 from backend.web.deps import DatabaseSession, SignedIn, SignedInId, get_address
@@ -33,11 +34,12 @@ class NewDataset(Body):
     name: Annotated[PlainText, Field(min_length=1, max_length=200)] | None = None
     upload_id: Annotated[PlainText, Field(min_length=1, max_length=40)] | None = None
     path: Annotated[PlainText, Field(min_length=1, max_length=4000)] | None = None
+    hub: HubReference | None = None
 
     @model_validator(mode="after")
     def _has_one_source(self) -> NewDataset:
-        if (self.upload_id is None) == (self.path is None):
-            raise ValueError("give either upload_id or path")
+        if [self.upload_id, self.path, self.hub].count(None) != 2:
+            raise ValueError("give one of upload_id, path and hub")
         return self
 
 
@@ -87,6 +89,9 @@ async def create_dataset(
 def _create(session: DatabaseSession, user: User, body: NewDataset) -> Dataset:
     if body.upload_id is not None:
         return datasets.create_from_upload(session, user, body.name, body.upload_id)
+    if body.hub is not None:
+        hub = body.hub
+        return datasets.create_from_hub(session, user, body.name, hub.hub, hub.repo_id, hub.revision)
     assert body.path is not None
     return datasets.create_from_path(session, user, body.name, body.path)
 
@@ -244,6 +249,12 @@ def clean_dataset(
 def cancel(reference: Reference, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
     """Give up an import or a check that is under way."""
     return _show(session, datasets.cancel(session, user, reference))
+
+
+@router.post("/{reference}/download", status_code=202)
+def download_dataset(reference: Reference, user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
+    """Have a preset fetched."""
+    return _show(session, datasets.start_download(session, user, reference))
 
 
 @router.delete("/{reference}", status_code=204)

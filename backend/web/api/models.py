@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from backend.domain.hub_files import REPO_ID, REVISION, HubName
 from backend.domain.spec import Body, PlainText
 from backend.services import catalogue, chores, idempotency, model_catalogue, models
 from backend.tables.base_model import BaseModel
 from backend.web.api import shapes
+from backend.web.api.hub_reference import HubReference
 from backend.web.api.idempotency import Key
 from backend.web.api.paging import Paging, cut_page, show_page
 from backend.web.deps import DatabaseSession, SignedIn
@@ -23,14 +23,6 @@ Reference = Annotated[str, Path(max_length=200)]
 ModelName = Annotated[
     PlainText, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
 ]
-
-
-class HubReference(Body):
-    """A repository on a hub; without a revision its main branch, pinned to its commit when it is fetched."""
-
-    hub: HubName
-    repo_id: str = Field(pattern=REPO_ID)
-    revision: str | None = Field(default=None, pattern=REVISION)
 
 
 class NewModel(Body):

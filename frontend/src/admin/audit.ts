@@ -39,6 +39,7 @@ const ACTIONS: Record<string, string> = {
   "file.changed": t("新建或移动文件", "Made or moved a file"),
   "file.deleted": t("删除文件", "Deleted a file"),
   "dataset.created": t("创建数据集", "Created a dataset"),
+  "dataset.fetched": t("下载数据集", "Had a dataset fetched"),
   "dataset.changed": t("修改数据集", "Changed a dataset"),
   "dataset.deleted": t("删除数据集", "Deleted a dataset"),
   "model.added": t("添加模型", "Added a model"),
