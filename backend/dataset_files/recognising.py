@@ -62,6 +62,8 @@ def recognise(folder: Path) -> Recognition:
             ["text"],
             0.0,
             candidates=candidates,
+            # Whoever says by hand what they hold sees which there are.
+            columns=_list_columns(_read_sample(folder, candidates[0])) if candidates else [],
             detail="No file has columns or messages that LLaMA-Factory could learn from.",
             detail_zh="没有找到 LLaMA-Factory 可以学习的列或消息。",
         )
@@ -138,6 +140,10 @@ def _read_sample(folder: Path, name: str) -> list[dict[str, Any]]:
     return rows[:_SAMPLE]
 
 
+def _list_columns(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(str(column) for row in rows for column in row))
+
+
 def _describe(
     folder: Path,
     mapping: Mapping,
@@ -155,7 +161,7 @@ def _describe(
         confidence=confidence,
         alternatives=[build_entry(other) for other in others],
         candidates=candidates,
-        columns=list(dict.fromkeys(str(column) for row in rows for column in row)),
+        columns=_list_columns(rows),
     )
 
 
