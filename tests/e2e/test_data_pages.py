@@ -203,3 +203,21 @@ def kill_the_web_process(platform: RunningPlatform) -> None:
     [process] = [process for process in list_marked(platform.home) if process.cmdline()[-1] == "web"]
     process.send_signal(signal.SIGKILL)
     process.wait(30)
+
+
+def test_a_preset_is_listed_and_estimated_before_it_is_fetched(page: Page) -> None:
+    page.goto("/models")
+    card = page.locator('[data-model="qwen2.5-vl-7b-instruct"]')
+    expect(card).to_contain_text("Not fetched")
+    expect(card.get_by_role("button", name="Fetch")).to_be_enabled()
+    page.goto("/data?show=available")
+    preset = page.get_by_role("row").filter(has=page.get_by_role("link", name="QA_from_CoVLA_zh", exact=True))
+    expect(preset.get_by_role("button", name="Fetch")).to_be_enabled()
+    page.goto("/train?model=qwen2.5-vl-7b-instruct")
+    expect(page.locator("[data-model-details]")).to_contain_text("must be fetched before you submit")
+    page.check('input[value="QA_from_CoVLA_zh"]')
+    expect(page.locator("[data-bar-time]")).to_be_visible()
+    expect(page.locator("[data-bar-cost]")).to_contain_text("¥")
+    page.click("[data-submit]")
+    expect(page.locator(".toast.bad")).to_be_visible()
+    assert page.url.endswith("/train?model=qwen2.5-vl-7b-instruct"), "nothing was queued"

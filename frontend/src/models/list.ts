@@ -10,6 +10,7 @@ import { ask, askForText, runWithButton } from "../notices";
 import { buildWorkLine } from "../work";
 
 export interface Viewer {
+  username: string;
   isAdministrator: boolean;
   onChange: () => void;
 }
@@ -47,6 +48,7 @@ function buildCard(model: BaseModel, viewer: Viewer): HTMLElement {
       model.parameters ? element("span", { class: "badge" }, t(`${formatCount(model.parameters)} 参数`, `${formatCount(model.parameters)} parameters`)) : null,
       model.size_bytes ? element("span", { class: "badge" }, formatBytes(model.size_bytes)) : null,
       element("span", { class: "badge", title: model.architecture }, t(`模板 ${model.template}`, `template ${model.template}`)),
+      model.visibility === "private" ? element("span", { class: "badge" }, t("私有", "private")) : null,
       model.licence ? element("span", { class: "badge" }, t(`许可 ${model.licence}`, `licence ${model.licence}`)) : null,
     ),
     isMoving ? buildWorkLine(model.progress ?? null) : null,
@@ -68,8 +70,9 @@ function buildActions(model: BaseModel, viewer: Viewer): HTMLElement[] {
   if (model.status === "failed" || model.status === "missing") buttons.push(buildButton("refresh", t("重试", "Try again"), send("download")));
   if (model.status === "ready" || model.status === "available")
     buttons.push(element("a", { class: "button small", href: `/train?model=${encodeURIComponent(model.id)}` }, icon("tune"), model.status === "ready" ? t("微调", "Fine-tune") : t("先看预估", "Estimate first")));
-  const isOwn = model.visibility === "private" || (model.owner !== null && model.owner !== undefined);
-  if (model.status !== "available" && (isOwn || viewer.isAdministrator)) buttons.push(...buildChanges(model, url, viewer));
+  if (model.source === "job") buttons.push(element("a", { class: "button small quiet", href: `/jobs/${encodeURIComponent(model.id)}` }, icon("list"), t("来源任务", "Its job")));
+  const mayChange = model.owner === viewer.username || viewer.isAdministrator;
+  if (model.status !== "available" && mayChange) buttons.push(...buildChanges(model, url, viewer));
   return buttons;
 }
 
@@ -91,9 +94,16 @@ function buildChanges(model: BaseModel, url: string, viewer: Viewer): HTMLElemen
     await call("DELETE", url);
     viewer.onChange();
   }
+  async function share(): Promise<void> {
+    await call("PATCH", url, { body: { visibility: model.visibility === "public" ? "private" : "public" } });
+    viewer.onChange();
+  }
+  const shareText = model.visibility === "public" ? t("取消公共", "Stop sharing") : t("设为公共", "Share with all");
   return [
+    ...(viewer.isAdministrator && model.owner && model.status === "ready" ? [buildButton("user", shareText, share, "quiet")] : []),
     buildButton("edit", t("改名", "Rename"), rename, "quiet"),
-    buildButton("trash", t("删除", "Delete"), remove, "quiet"),
+    // What a job left goes with the job.
+    ...(model.source === "job" ? [] : [buildButton("trash", t("删除", "Delete"), remove, "quiet")]),
   ];
 }
 

@@ -10,11 +10,12 @@ import { notify } from "../notices";
 import { poll } from "../poll";
 import { Tabs } from "../tabs";
 
-const isAdministrator = get("[data-is-administrator]").dataset["isAdministrator"] === "yes";
+const head = get("[data-is-administrator]").dataset;
+const person = { username: head["username"] ?? "", isAdministrator: head["isAdministrator"] === "yes" };
 
 const watch = poll(3, async () => {
   const models = await callAll<BaseModel>("/models");
-  const viewer = { isAdministrator, onChange: () => void watch.now() };
+  const viewer = { ...person, onChange: () => void watch.now() };
   replaceChildrenIfChanged(get("#models"), JSON.stringify(models), () => buildModelSections(models, viewer));
 });
 
