@@ -9,7 +9,9 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from backend import storage_files, storage_uploads
+from backend.domain.audit import Action
 from backend.domain.errors import NoRoom, TooLarge
+from backend.services import audit
 from backend.settings import get_settings
 from backend.tables.base import utc_now
 from backend.tables.base_model import BaseModel
@@ -24,6 +26,18 @@ def get_quota(user: User) -> int:
     """Return how many bytes a person may store: as an administrator set for them, else as the setting says."""
     own = user.storage_quota_bytes
     return own if own is not None else get_settings().storage_quota_bytes
+
+
+def set_quota(session: Session, administrator: User, user: User, quota_bytes: int | None) -> None:
+    """Set how many bytes a person may store; None: as the setting says. What they have already is left alone."""
+    user.storage_quota_bytes = quota_bytes
+    audit.record(
+        session,
+        Action.USER_CHANGED,
+        administrator,
+        target=(user.id, user.username),
+        storage_quota_bytes=quota_bytes,
+    )
 
 
 def measure_used(session: Session, user: User) -> int:

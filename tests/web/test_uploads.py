@@ -197,3 +197,20 @@ def test_a_disk_that_is_full_keeps_what_was_there(
     assert (answer.status_code, answer.json()["code"]) == (507, "disk_full")
     assert send(owner, upload_id, 4, b"456789").json()["status"] == "complete"
     assert uploads.CHUNK_BYTES == 8 << 20
+
+
+def test_an_administrator_sets_what_one_may_store(owner: Person, administrator: Person) -> None:
+    path = f"/admin/users/{owner.id}"
+    assert owner.request("PATCH", path, json={"storage_quota_bytes": 10}).status_code == 403
+    assert (
+        administrator.request("PATCH", path, json={"storage_quota_bytes": 10}).json()["storage_quota_bytes"]
+        == 10
+    )
+    assert owner.get("/files").json()["quota_bytes"] == 10
+    assert begin(owner, 11).json()["code"] == "quota_exceeded"
+    administrator.request("PATCH", path, json={"is_active": True})
+    assert owner.get("/files").json()["quota_bytes"] == 10, "another change leaves it alone"
+    administrator.request("PATCH", path, json={"storage_quota_bytes": None})
+    assert owner.get("/files").json()["quota_bytes"] == 100 << 30
+    for wrong in (-1, "x", 2**60, 0.5):
+        assert administrator.request("PATCH", path, json={"storage_quota_bytes": wrong}).status_code == 422

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from backend.domain.spec import Body
-from backend.services import jobs, node_access, nodes, users
+from backend.services import jobs, node_access, nodes, spaces, users
 from backend.services.jobs import JobFilter
 from backend.tables.node import NodeToken
 from backend.tables.user import User
@@ -84,11 +84,13 @@ class UserChange(Body):
     """What of a person to change.
 
     `is_active` says whether they may sign in and use their tokens; who is shut out keeps their jobs.
-    `share_weight` is their share of the GPUs against others', 1 unless changed.
+    `share_weight` is their share of the GPUs against others', 1 unless changed. `storage_quota_bytes` is how much they
+    may store; null gives back what the setting says.
     """
 
     is_active: bool | None = None
     share_weight: float | None = Field(default=None, ge=0.1, le=10)
+    storage_quota_bytes: int | None = Field(default=None, ge=0, le=2**53)
 
 
 @router.patch("/users/{user_id}")
@@ -98,10 +100,12 @@ def change_user(
     user: Administrator,
     session: DatabaseSession,
 ) -> dict[str, Any]:
-    """Shut a person out, let them in again, or change their share of the GPUs."""
+    """Shut a person out, let them in again, or change their share of the GPUs or of the disk."""
     changed = users.change_user(
         session, user, user_id, is_active=body.is_active, share_weight=body.share_weight
     )
+    if "storage_quota_bytes" in body.model_fields_set:
+        spaces.set_quota(session, user, changed, body.storage_quota_bytes)
     return _show_user(changed)
 
 
@@ -112,6 +116,7 @@ def _show_user(user: User) -> dict[str, Any]:
         "role": user.role,
         "is_active": user.is_active,
         "share_weight": user.share_weight,
+        "storage_quota_bytes": user.storage_quota_bytes,
         "created_at": shapes.show_time(user.created_at),
     }
 

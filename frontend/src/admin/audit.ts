@@ -128,6 +128,7 @@ function describeDetail(detail: Record<string, unknown>): string {
     before: (value) => t(`原名：${String(value)}`, `was: ${String(value)}`),
     kind: (value) => (value === "train" ? t("微调", "fine-tuning") : value === "evaluate" ? t("评估", "evaluation") : String(value)),
     is_active: (value) => (value ? t("启用", "activated") : t("停用", "deactivated")),
+    storage_quota_bytes: (value) => (value === null ? t("存储配额：默认", "storage: as set for all") : t(`存储配额 ${String(value)} 字节`, `storage: ${String(value)} bytes`)),
     share_weight: (value) => t(`份额 ${String(value)}`, `share ${String(value)}`),
     host: String,
     status: (value) => (value === "verified" ? t("已校验", "verified") : t("未校验", "not verified")),
