@@ -10,6 +10,7 @@ PYTHON3 ?= python3
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
+AGREEMENT_ARGS ?=
 
 UV := .tools/bin/uv
 BIN := .venv/bin
@@ -26,7 +27,8 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 frontend_sources := $(shell find frontend -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null | sed 's/ /\\ /g')
 frontend_ready := $(if $(wildcard frontend/package.json),frontend/dist/.stamp)
 
-.PHONY: help setup demo up down test check format estimator-report arguments model-catalogue simulate chaos benchmark-reporting benchmark-latency
+.PHONY: help setup demo up down test check format estimator-report arguments model-catalogue simulate chaos agreement templates benchmark-datasets \
+  benchmark-reporting benchmark-latency
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 22
@@ -73,6 +75,15 @@ simulate: .venv/.dev ## The scheduler against simple rules on 200,000 jobs, and 
 
 chaos: .venv/.dev $(frontend_ready) ## Break a platform fault by fault while jobs run, and count what is lost (CHAOS_ARGS=--short)
 	$(BIN)/python -m chaos $(CHAOS_ARGS)
+
+agreement: .venv/.dev ## What the checker says of 800 datasets against what real LLaMA-Factory loads of them (6 minutes)
+	$(BIN)/python -m tests.agreement.compare $(AGREEMENT_ARGS)
+
+templates: .venv/.dev ## Describe LLaMA-Factory's chat templates anew, after a change of its version
+	$(BIN)/python scripts/describe_templates.py
+
+benchmark-datasets: .venv/.dev ## A million rows and ten thousand pictures checked: rows a second, peak memory, beside a plain loop
+	$(BIN)/python -m benchmarks.dataset_check
 
 benchmark-reporting: .venv/.dev ## 100 to 3,000 running jobs report: what is lost, how late points are, how fast pages answer
 	$(BIN)/python -m benchmarks.reporting_load

@@ -17,7 +17,10 @@ def describe_slots(formatter: Any) -> list[str]:
 
 
 def _describe_special(slot: Any) -> str:
-    return f"‹{next(iter(slot))}›" if isinstance(slot, set) else str(slot["token"])
+    if isinstance(slot, dict):
+        return str(slot["token"])
+    name = next(iter(slot))
+    return f"‹{name}›" if name in ("bos_token", "eos_token") else ""  # LLaMA-Factory passes over any other
 
 
 def describe_template(template: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from backend.dataset_files.judged import JudgedRow, JudgedRows
 from backend.dataset_files.reading import FileProblem
 from backend.dataset_files.sources import Source, open_source
 from backend.dataset_files.tokens import TokenCounter, find_accepted
+from backend.domain.datasets.conversation import Conversation
 from backend.domain.datasets.findings import Finding, FindingGroups
 from backend.domain.datasets.mapping import MEDIA_COLUMNS, BadMapping, Mapping, find_stage, parse_mapping
 from backend.domain.datasets.rules import PLACEHOLDERS, Judge
@@ -117,7 +118,7 @@ class _Checking:
         self._labels: Counter[bool] = Counter()
         self._kinds: set[str] = set()
         self._hashes: set[int] = set()
-        self._rows = self._usable = 0
+        self._rows = self._usable = self._kept = 0
         self._stops = False
 
     def run(self, rows: JudgedRows, mapping: Mapping, on_progress: OnProgress) -> None:
@@ -127,7 +128,7 @@ class _Checking:
                 self.add_problem(passage.file, problem, number)
             for row in passage.rows:
                 self._add_row(row)
-            self._measure([row for row in passage.rows if row.usable])
+            self._measure([row for row in passage.rows if row.kept])
             self._rows += len(passage.rows)
             on_progress("checking", min(1.0, passage.fraction), self._rows)
         self._check_columns(mapping, rows.source.fields)
@@ -166,9 +167,10 @@ class _Checking:
         for problem in row.talk.problems:
             self._stops = self._stops or problem.effect == "stops"
             self._add_at(row, problem.code, problem.effect, problem.field, problem.detail, problem.detail_zh)
-        if not row.usable:
+        if not row.kept:
             return
-        self._usable += 1
+        self._kept += 1
+        self._usable += row.usable
         if len(row.talk.response) == 2:
             self._labels[bool(row.talk.response[0]["content"])] += 1
         self._kinds.update(kind for kind in MEDIA_COLUMNS if getattr(row.talk, kind))
@@ -200,15 +202,13 @@ class _Checking:
         """Count tokens of many rows at once, which lets the tokenizer use both cores."""
         asked, answered = [], []
         for row in rows:
-            learnt = [m["content"] for m in row.talk.prompt if m["role"] in ("assistant", "function")]
-            learnt += [m["content"] for m in row.talk.response[:1]]
-            others = [m["content"] for m in row.talk.prompt if m["role"] not in ("assistant", "function")]
-            asked.append("\n".join([str(row.talk.system or ""), str(row.talk.tools or ""), *others]).strip())
-            answered.append("\n".join(str(text) for text in learnt))
+            prompt, answer = split_texts(row.talk)
+            asked.append(prompt)
+            answered.append(answer)
             self._languages[find_language(answered[-1] or asked[-1])] += 1
         counts = self._tokens.count(asked + answered)
-        for row, prompt, label in zip(rows, counts[: len(rows)], counts[len(rows) :], strict=True):
-            self._add_length(row, prompt, label)
+        for row, read, learnt in zip(rows, counts[: len(rows)], counts[len(rows) :], strict=True):
+            self._add_length(row, read, learnt)
 
     def _add_length(self, row: JudgedRow, prompt: int, label: int) -> None:
         pictures = sum(self._tokens.count_picture(*size) for size in row.sizes)
@@ -238,7 +238,7 @@ class _Checking:
     def _check_whole(self, mapping: Mapping) -> None:
         if mapping.kto_tag and len(self._labels) == 1:
             self.note("label_one_sided", "All labels are alike.", "所有标签相同。")
-        if self._rows and not self._usable:
+        if self._rows and not self._kept:
             self.stop("nothing_usable", "Every row has a fault.", "每一行都有问题。")
 
     def build_report(self, stage: str) -> CheckReport:
@@ -259,7 +259,7 @@ class _Checking:
             stage=stage,
             example_count=self._rows,
             usable_count=0 if self._stops else self._usable,
-            cleaned_count=self._usable,
+            cleaned_count=self._kept,
             stops=self._stops,
             finding_counts=self._groups.count_by_severity(),
             findings=self._groups.to_list(),
@@ -271,6 +271,16 @@ class _Checking:
             },
             facts=facts,
         )
+
+
+def split_texts(talk: Conversation) -> tuple[str, str]:
+    """Return the text that is read and the text that is learnt, each as one."""
+    read: list[Any] = [talk.system or "", talk.tools or ""]
+    learnt: list[Any] = []
+    for message in [*talk.prompt, *talk.response[:1]]:
+        target = learnt if message["role"] in ("assistant", "function") else read
+        target.append(message["content"] or "")
+    return "\n".join(map(str, read)).strip(), "\n".join(map(str, learnt))
 
 
 def hash_text(text: str) -> int:

@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from backend.dataset_files.arrow_types import holds_times
 from backend.dataset_files.checking import find_assumed_media
+from backend.dataset_files.json_lines import infer_line_fields
 from backend.dataset_files.judged import JudgedRow, JudgedRows
-from backend.dataset_files.media import MediaFolder
+from backend.dataset_files.media import MediaFolder, find_ending
 from backend.dataset_files.sources import Source
 from backend.domain.datasets.mapping import MEDIA_COLUMNS, Mapping, build_entry, find_stage, parse_mapping
 from backend.domain.datasets.rules import Judge
@@ -34,8 +36,9 @@ def write_cleaned(
 ) -> int:
     """Write the usable rows of a dataset into the folder `target`, and return how many there are.
 
-    `target` is made, and gets `rows.jsonl` with the mapped columns only, the media that they name (as hard links
-    where the file system allows it), and a `dataset_info.json` with one entry, `dataset`. Raises BadMapping.
+    `target` is made, and gets `rows.jsonl` (or `rows.json`, where lines would be misread) with the mapped columns
+    only, the media that they name (as hard links where the file system allows it), and a `dataset_info.json` with
+    one entry, `dataset`. Raises BadMapping and Unreadable.
     """
     mapping = parse_mapping(info)
     source = Source(folder, mapping.file_name)
@@ -47,25 +50,19 @@ def write_cleaned(
     with draft.open("w", encoding="utf-8") as file:
         for passage in JudgedRows(folder, source, mapping, judge):
             for row in passage.rows:
-                if is_kept(row):
+                if row.kept:
+                    _save_embedded(row, mapping, target)
                     _write_row(file, row, mapping, early)
                     _link_media(row, media, target)
                     count += 1
             if on_progress:
                 on_progress("cleaning", min(1.0, passage.fraction), count)
     early.finish(draft, target / FILE_NAME)
-    entry = build_entry(replace(mapping, file_name=FILE_NAME, num_samples=None))
+    name = settle_format(target / FILE_NAME)
+    entry = build_entry(replace(mapping, file_name=name, num_samples=None))
     text = json.dumps({"dataset": entry}, ensure_ascii=False, indent=2)
     (target / "dataset_info.json").write_text(text, encoding="utf-8")
     return count
-
-
-def is_kept(row: JudgedRow) -> bool:
-    """Whether the cleaned copy holds the row: one that stops only by its place among others is put elsewhere."""
-    return all(
-        problem.effect == "none" or problem.code in ("media_late", "label_neighbour")
-        for problem in row.talk.problems
-    )
 
 
 class _Early:
@@ -101,6 +98,41 @@ class _Early:
         draft.unlink()
 
 
+def settle_format(path: Path) -> str:
+    """Return the name of the finished file: one list where pyarrow would take texts for times, as only lists are safe."""
+    with path.open("rb") as file:
+        start = file.read(_FIRST_BYTES) + file.readline()
+    if not start or not holds_times(infer_line_fields(start)):
+        return path.name
+    listed = path.with_suffix(".json")
+    with path.open(encoding="utf-8") as lines, listed.open("w", encoding="utf-8") as file:
+        for number, line in enumerate(lines):
+            file.write(("[\n" if number == 0 else ",\n") + line.rstrip("\n"))
+        file.write("\n]\n")
+    path.unlink()
+    return listed.name
+
+
+def _save_embedded(row: JudgedRow, mapping: Mapping, target: Path) -> None:
+    """Write pictures that lie in the data itself as files of their own, which JSON can name."""
+    for kind in MEDIA_COLUMNS:
+        items = getattr(row.talk, kind)
+        if not items or not any(isinstance(item, dict | bytes) for item in items):
+            continue
+        names = []
+        for number, item in enumerate(items):
+            data = item.get("bytes") if isinstance(item, dict) else item
+            if isinstance(data, bytes):
+                name = f"{kind}/{row.number:08d}-{number}{find_ending(data)}"
+                (target / kind).mkdir(exist_ok=True)
+                (target / name).write_bytes(data)
+            else:
+                name = item["path"] if isinstance(item, dict) else item
+            names.append(name)
+        row.raw = row.raw | {getattr(mapping, kind): names}
+        setattr(row.talk, kind, names)
+
+
 def _write_row(file: TextIO, row: JudgedRow, mapping: Mapping, early: _Early) -> None:
     made = _reduce_row(row.raw, mapping)
     text = json.dumps(made, ensure_ascii=False, default=str).encode("utf-8", "ignore").decode("utf-8") + "\n"
@@ -113,16 +145,23 @@ def _reduce_row(raw: dict[str, Any], mapping: Mapping) -> dict[str, Any]:
     made = {}
     for name, column in mapping.list_columns().items():
         value = raw.get(column)
-        if name == "messages" and isinstance(value, list):
-            value = [_reduce_message(message, mapping) for message in value]
-        elif name in ("chosen", "rejected") and isinstance(value, dict):
-            value = _reduce_message(value, mapping)
-        elif name in MEDIA_COLUMNS:
-            value = [value] if value is not None and not isinstance(value, list) else value or None
-        elif name in ("system", "tools") and not isinstance(value, str) and not value:
-            value = None
-        made[column] = value
+        made[column] = _reduce_value(name, value, mapping)
     return made
+
+
+def _reduce_value(name: str, value: Any, mapping: Mapping) -> Any:
+    """Return a value as LLaMA-Factory takes it, None for what it passes over."""
+    if name == "messages":
+        return [_reduce_message(message, mapping) for message in value]
+    if name in ("chosen", "rejected") and isinstance(value, dict):
+        return _reduce_message(value, mapping)
+    if name in MEDIA_COLUMNS:
+        return [value] if value is not None and not isinstance(value, list) else value or None
+    if name == "history":
+        return value if isinstance(value, list) else None
+    if name == "kto_tag":
+        return value if isinstance(value, bool) else None
+    return value if isinstance(value, str) else None
 
 
 def _reduce_message(message: dict[str, Any], mapping: Mapping) -> dict[str, Any]:

@@ -7,15 +7,14 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.json as pyarrow_json
 
-from backend.dataset_files.arrow_types import TypesDiffer, get_schema_fields, holds_times, merge_fields
+from backend.dataset_files.arrow_types import Fields, get_schema_fields, holds_times
 from backend.dataset_files.encodings import report_encoding
-from backend.dataset_files.json_parts import add_broken, add_odd_rows, add_problem, infer_fields
+from backend.dataset_files.json_parts import add_broken, add_odd_rows, add_problem, merge_loosely
 from backend.dataset_files.reading import DataFile, Part
 
 _PART_BYTES = 10 << 20
@@ -61,6 +60,12 @@ def _read_batch(batch: bytes, line: int, *, first: bool) -> Part:
         if not part.problems:
             _explain(str(table), part, line)
     return part
+
+
+def infer_line_fields(batch: bytes) -> Fields:
+    """Return the columns of some whole lines with the types that pyarrow gives them."""
+    table = _parse_table(batch)
+    return get_schema_fields(table.schema) if isinstance(table, pa.Table) else {}
 
 
 def _parse_table(batch: bytes) -> pa.Table | str:
@@ -118,10 +123,7 @@ def _is_cut(text: str) -> bool:
 def _guess_fields(part: Part) -> None:
     """Of a part that does not load, too, the columns are told, so that none is called missing that is there."""
     part.rows = [row if isinstance(row, dict) else {} for row in part.rows]
-    part.fields = {}
-    for row in part.rows:
-        with suppress(TypesDiffer):
-            part.fields = merge_fields(part.fields, infer_fields([row]))
+    part.fields = merge_loosely({}, part.rows)
 
 
 def _explain(why: str, part: Part, line: int) -> None:

@@ -13,7 +13,13 @@ from typing import Any, BinaryIO
 
 from backend.dataset_files.arrow_types import Fields, TypesDiffer, merge_fields
 from backend.dataset_files.encodings import find_encoding, report_encoding
-from backend.dataset_files.json_parts import add_broken, add_odd_rows, add_problem, infer_fields
+from backend.dataset_files.json_parts import (
+    add_broken,
+    add_odd_rows,
+    add_problem,
+    infer_fields,
+    merge_loosely,
+)
 from backend.dataset_files.reading import DataFile, Part
 
 _ROWS = 1000
@@ -65,10 +71,21 @@ def _settle(part: Part, fields: Fields) -> Fields:
         found = len(part.problems)
         add_odd_rows(part.rows, part.lines, part)
         if len(part.problems) == found:
-            line = part.lines[0]
-            add_problem(part, "types_differ", line, error.path, f"{error.detail}", f"{error.detail}", row=0)
-        part.fields = fields
+            _add_unfit(part, error)
+        part.fields = merge_loosely(fields, part.rows)
     return part.fields
+
+
+def _add_unfit(part: Part, error: TypesDiffer) -> None:
+    """Report the row with a value that no column can hold, as a number that is too big, or else the first row."""
+    for position, row in enumerate(part.rows):
+        try:
+            infer_fields([row])
+        except TypesDiffer as alone:
+            line = part.lines[position]
+            add_problem(part, "value_unfit", line, alone.path, alone.detail, alone.detail, row=position)
+            return
+    add_problem(part, "types_differ", part.lines[0], error.path, error.detail, error.detail, row=0)
 
 
 class _Window:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 
-from backend.dataset_files.arrow_types import Fields, TypesDiffer
+from backend.dataset_files.arrow_types import Fields, TypesDiffer, merge_fields
 from backend.dataset_files.reading import FileProblem, Part
 from backend.dataset_files.shapes import find_odd_rows
 
@@ -23,6 +24,16 @@ def add_odd_rows(rows: list[Any], lines: list[int], part: Part) -> None:
             f"{path} 在此处是 {kind}，其他行是 {usual}。",
             row=position,
         )
+
+
+def merge_loosely(fields: Fields, rows: list[dict[str, Any]]) -> Fields:
+    """Merge the columns of rows that do not go together, as far as they do."""
+    for row in rows:
+        for name, value in row.items():
+            with suppress(TypesDiffer):
+                fields = merge_fields(fields, infer_fields([{name: value}]))
+            fields.setdefault(name, pa.null())
+    return fields
 
 
 def infer_fields(rows: list[dict[str, Any]]) -> Fields:

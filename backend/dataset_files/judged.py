@@ -14,6 +14,7 @@ from backend.domain.datasets.conversation import Conversation, convert_row
 from backend.domain.datasets.mapping import MEDIA_COLUMNS, Mapping
 from backend.domain.datasets.rules import Judge
 
+_FAULTS_OF_PLACE = ("value_late", "label_neighbour")
 _BATCH = 1000
 """LLaMA-Factory's preprocessing_batch_size, and the rows that `datasets` writes at once."""
 
@@ -28,6 +29,12 @@ class JudgedRow:
     raw: dict[str, Any]
     talk: Conversation
     sizes: list[tuple[int, int]]
+
+    @property
+    def kept(self) -> bool:
+        """Whether a cleaned copy holds it: what stops only by its place among other rows is no fault of its own."""
+        faults = [problem.code for problem in self.talk.problems if problem.effect != "none"]
+        return all(code in _FAULTS_OF_PLACE for code in faults)
 
     @property
     def usable(self) -> bool:
@@ -52,49 +59,72 @@ class JudgedRows:
         self.source, self._mapping, self._judge = source, mapping, judge
         self._media = MediaFolder(folder)
         self._absent: dict[str, int] = {}
+        self._used: set[str] = set()
         self._number = 0
 
     def __iter__(self) -> Iterator[Passage]:
+        batch: list[JudgedRow] = []
         for found in self.source.read():
-            first = self._number
             problems = [
-                (problem, None if problem.row is None else first + problem.row)
+                (problem, None if problem.row is None else self._number + problem.row)
                 for problem in found.part.problems
             ]
-            for start in range(0, max(1, len(found.part.rows)), _BATCH):
-                rows = self._judge_rows(found.file.name, found.part.rows, found.part.lines, start)
-                self._judge_neighbours(rows)
-                yield Passage(found.file.name, rows, problems if not start else [], found.fraction)
+            if problems:
+                yield Passage(found.file.name, [], problems, found.fraction)
+            for raw, line in zip(found.part.rows, found.part.lines, strict=True):
+                batch.append(self._judge_row(found.file.name, raw, line))
+                if len(batch) == _BATCH:
+                    self._judge_batch(batch)
+                    yield Passage(found.file.name, batch, [], found.fraction)
+                    batch = []
+        if batch:
+            self._judge_batch(batch)
+            yield Passage(batch[0].file, batch, [], 1.0)
 
-    def _judge_rows(self, file: str, raws: list[Any], lines: list[int], start: int) -> list[JudgedRow]:
-        rows = []
-        for raw, line in zip(raws[start : start + _BATCH], lines[start : start + _BATCH], strict=True):
-            talk = convert_row(self._mapping, raw)
-            self._note_late(talk)
-            self._judge.judge(talk)
-            row = JudgedRow(file, line, self._number, raw, talk, [])
-            if self._judge.stage != "pt" and row.usable:
-                self._probe_media(row)
-            rows.append(row)
-            self._number += 1
-        return rows
+    def _judge_row(self, file: str, raw: dict[str, Any], line: int) -> JudgedRow:
+        talk = convert_row(self._mapping, raw)
+        self._note_late(talk)
+        self._judge.judge(talk)
+        row = JudgedRow(file, line, self._number, raw, talk, [])
+        if self._judge.stage != "pt" and row.kept:
+            self._probe_media(row)
+        self._number += 1
+        return row
+
+    def _judge_batch(self, batch: list[JudgedRow]) -> None:
+        """Find what stops a run by the rows that come together in a batch, which then are tokenized as one."""
+        if self._judge.stage == "pt":
+            return
+        if self._judge.stage == "kto":
+            self._judge_neighbours(batch)
+        used = [row for row in batch if row.kept]
+        if not used and batch[-1].number >= _BATCH - 1:
+            first, last = batch[0].number, batch[-1].number
+            batch[0].talk.add(
+                "batch_dropped",
+                "stops",
+                None,
+                f"None of the rows {first} to {last} can be used.",
+                f"第 {first} 到 {last} 行全部不可用。",
+            )
+        for row in used:
+            for kind in MEDIA_COLUMNS:
+                if getattr(row.talk, kind) and row.number >= _BATCH and kind not in self._used:
+                    _report_late(row.talk, kind)
+                if getattr(row.talk, kind):
+                    self._used.add(kind)
 
     def _note_late(self, talk: Conversation) -> None:
         """A column that is null in a whole first batch is written as null for good: a later value stops the run."""
-        for name in (*MEDIA_COLUMNS, "system", "tools"):
+        for name in (*MEDIA_COLUMNS, "system", "tools", "prompt", "response"):
             value = getattr(talk, name)
+            value = None if value == [] else value
             if self._number < _BATCH:
                 if value is not None:
                     self._absent[name] = 1
             elif value is not None and name not in self._absent:
                 self._absent[name] = 1
-                talk.add(
-                    "media_late",
-                    "stops",
-                    name,
-                    f"This is the first row with {name}.",
-                    f"这是第一个带有 {name} 的行。",
-                )
+                _report_late(talk, name)
 
     def _probe_media(self, row: JudgedRow) -> None:
         for kind in MEDIA_COLUMNS:
@@ -109,8 +139,6 @@ class JudgedRows:
 
     def _judge_neighbours(self, rows: list[JudgedRow]) -> None:
         """KTO compares a row with the answer of the one before it in its batch of a thousand, the first with the last."""
-        if self._judge.stage != "kto" or not rows:
-            return
         for place, row in enumerate(rows):
             before = rows[place - 1].talk.response
             if not row.usable or (before and before[0]["content"]) or len(before) > 1:
@@ -122,3 +150,14 @@ class JudgedRows:
                 f"Row {rows[place - 1].number} has no answer.",
                 f"第 {rows[place - 1].number} 行没有回答。",
             )
+
+
+def _report_late(talk: Conversation, name: str) -> None:
+    if all(problem.code != "value_late" for problem in talk.problems):
+        talk.add(
+            "value_late",
+            "stops",
+            name,
+            f"This is the first row with {name}.",
+            f"这是第一个带有 {name} 的行。",
+        )

@@ -94,6 +94,12 @@ class MediaFolder:
         return path if inside else None
 
 
+def find_ending(data: bytes) -> str:
+    """Return the ending of a file name for what these bytes are."""
+    marks = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
+    return next((ending for mark, ending in marks.items() if data.startswith(mark)), ".bin")
+
+
 def _probe_picture(path: Path, name: str) -> tuple[Fault | None, tuple[int, int] | None]:
     try:
         with path.open("rb") as file:

@@ -77,6 +77,7 @@ class _LineCounter:
 
     def __init__(self, text: Any) -> None:
         self._text, self.last, self.read = text, 0, 0
+        self.record: list[str] = []
 
     def __iter__(self) -> _LineCounter:
         return self
@@ -87,6 +88,7 @@ class _LineCounter:
             line = line.replace("\0", "")
         self.last += 1
         self.read += len(line)
+        self.record.append(line)
         return line
 
 
@@ -112,6 +114,7 @@ def _read_cells(
     """Yield the cells of each row with its first line; a row with too many of them ends what pandas reads."""
     while True:
         line = counter.last + 1
+        counter.record = []
         try:
             cells = next(reader, None)
         except csv.Error as error:
@@ -120,6 +123,11 @@ def _read_cells(
             )
             return
         if cells is None:
+            return
+        if counter.record and _is_open(counter.record):
+            part.problems.append(
+                FileProblem("csv_broken", line, None, None, "A quote is not closed.", "引号没有闭合。")
+            )
             return
         if not _is_filled(cells):
             continue
@@ -136,6 +144,17 @@ def _read_cells(
             )
             continue
         yield list(cells), line
+
+
+def _is_open(record: list[str]) -> bool:
+    """Whether a row ends with the file, in the middle of quotes."""
+    if '"' not in record[0]:
+        return False
+    try:
+        list(csv.reader(record, strict=True))
+    except csv.Error as error:
+        return "unexpected end" in str(error)
+    return False
 
 
 def _type_columns(part: Part, names: list[str], fraction: float) -> Part:

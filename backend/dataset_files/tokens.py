@@ -29,7 +29,7 @@ class TokenCounter:
 
             self._tokenizer = Tokenizer.from_file(str(path))
         self.estimated = self._tokenizer is None
-        settings = _read_json(folder / "preprocessor_config.json") if folder else {}
+        settings = _read_picture_settings(folder) if folder else {}
         self._side = int(settings.get("patch_size") or 14) * int(settings.get("merge_size") or 2)
         self._most_pixels = min(_MOST_PIXELS, int(settings.get("max_pixels") or _MOST_PIXELS))
 
@@ -37,7 +37,8 @@ class TokenCounter:
         """Return the tokens of each text."""
         if self._tokenizer is None:
             return [estimate_tokens(text) for text in texts]
-        encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        whole = [text.encode("utf-8", "ignore").decode("utf-8") for text in texts]  # no halves of pairs
+        encoded = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
         return [len(one) for one in encoded]
 
     def count_marks(self, messages: int) -> int:
@@ -60,9 +61,15 @@ def find_accepted(folder: Path | None) -> frozenset[str] | None:
     facts = _read_json(folder / "tuneforge.json")
     named = facts.get("modalities")
     found = {kinds[name] for name in named if name in kinds} if isinstance(named, list) else set()
-    if "images" in found or (folder / "preprocessor_config.json").is_file():
+    if "images" in found or _read_picture_settings(folder):
         found |= {"images", "videos"}
     return frozenset(found)
+
+
+def _read_picture_settings(folder: Path) -> dict[str, Any]:
+    """Return a processor's settings for pictures; newer transformers keep them within those of the whole processor."""
+    whole = _read_json(folder / "processor_config.json").get("image_processor")
+    return whole if isinstance(whole, dict) else _read_json(folder / "preprocessor_config.json")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -295,12 +295,19 @@ FINDINGS: dict[str, FindingKind] = {
         "Choose a model for it, or take the column out of the mapping.",
         "请选择支持它的模型，或从映射中去掉该列。",
     ),
-    "media_late": FindingKind(
+    "value_late": FindingKind(
         _E,
         "A thousand rows without a value come before the first one with it, and LLaMA-Factory stops there",
         "首个有值的行之前有整整一千行为空，LLaMA-Factory 会在此中止",
         "Put a row that has it among the first thousand; the cleaned copy does so.",
         "请把有值的行放到前一千行；清洗副本会这样做。",
+    ),
+    "batch_dropped": FindingKind(
+        _E,
+        "A whole batch of a thousand rows is dropped, and LLaMA-Factory stops there",
+        "整整一批（一千行）全部被丢弃，LLaMA-Factory 会在此中止",
+        _MEND_CLEAN,
+        _MEND_CLEAN_ZH,
     ),
     "prompt_empty": FindingKind(
         _W, "A question is empty", "提问为空", "Fill it in or remove the row.", "请补充或删除该行。"

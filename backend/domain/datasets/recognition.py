@@ -73,17 +73,17 @@ class Recognised:
 def recognise_rows(file_name: str, rows: Sequence[dict[str, Any]]) -> Recognised | None:
     """Return what a file of such rows most likely is, or None for what has no text in it."""
     columns = _list_columns(rows)
-    nothing = dict.fromkeys(("prompt", "query", "response", "history", "messages"))
-    base = replace(Mapping(file_name), **nothing, **_find_known(rows, columns))  # type: ignore[arg-type]
-    found = [
+    found: dict[str, Any] = dict.fromkeys(("prompt", "query", "response", "history", "messages"))
+    base = replace(Mapping(file_name), **(found | _find_known(rows, columns)))
+    guesses = [
         guess
         for guess in (_guess_messages(base, rows, columns), *_guess_columns(base, rows, columns))
         if guess
     ]
-    if not found:
+    if not guesses:
         return None
-    best = max(found, key=lambda guess: guess.confidence)
-    best.alternatives = [guess.mapping for guess in found if guess is not best]
+    best = max(guesses, key=lambda guess: guess.confidence)
+    best.alternatives = [guess.mapping for guess in guesses if guess is not best]
     return best
 
 
@@ -138,7 +138,9 @@ def _guess_messages(base: Mapping, rows: Sequence[dict[str, Any]], columns: list
             for message in value
             if isinstance(message, dict)
         ]
-        tags = _find_tags(messages)
+        pairs = [value for name in (base.chosen, base.rejected) if name for value in _list_values(rows, name)]
+        answers = [value for value in pairs if isinstance(value, dict)]
+        tags = _find_tags(messages + answers) if messages else None
         if tags:
             return _finish_messages(replace(base, messages=column, formatting="sharegpt", **tags), rows)
     return None

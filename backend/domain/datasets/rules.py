@@ -70,7 +70,7 @@ class Judge:
         return False
 
     def _report_incomplete(self, row: Conversation, asked: bool) -> None:
-        if not asked and not row.prompt:
+        if not asked and not row.prompt and self.stage not in ("rm", "dpo"):
             row.add("messages_empty", "drops", None, "There are no messages.", "没有任何消息。")
         elif self.stage == "kto":
             row.add(

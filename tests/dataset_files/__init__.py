@@ -1,0 +1,1 @@
+"""Datasets on disk: recognition, pages, cleaned copies, statistics, rendering."""
