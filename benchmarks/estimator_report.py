@@ -14,6 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backend.domain.estimate.cases import predict_case
+from benchmarks.estimator_report_gpu import describe_gpu_platform_runs, describe_gpu_recommendation
 from benchmarks.estimator_report_platform import describe_platform_runs
 from benchmarks.estimator_report_text import CLOSING, OPENING, describe_hosted_run, show_args
 from benchmarks.measured_cases import is_held_out
@@ -51,6 +52,7 @@ def build_report() -> str:
         "## CPU, held out\n\n" + build_section([row for row in cpu if is_held_out(row["id"])]),
         "## CPU, fitted to\n\n" + build_section([row for row in cpu if not is_held_out(row["id"])]),
         describe_platform_runs(read_rows("platform_cpu.jsonl")),
+        describe_gpu_platform_runs(read_rows("platform_h100.jsonl")),
         describe_hosted_run(),
         describe_recommendation(measured),
         CLOSING,
@@ -145,8 +147,10 @@ def describe_recommendation(rows: list[dict[str, Any]]) -> str:
         "Qwen2.5-VL-7B, LoRA, 1928×1208 pictures, 16 examples a step, one H200, both measured in the same call: "
         f"{slow:.3f} s an example with the defaults (batch 2 × 8, checkpointing, no loader workers), "
         f"{fast:.3f} s with batch 8 × 2, no checkpointing, 14 workers and liger: {slow / fast:.2f} times as fast. "
-        "The estimator recommends the same changes with batch 16 × 1 and 4 workers on this card; that very "
-        "combination has not been measured.\n\n" + describe_recommended_loss()
+        "The estimator recommends the same changes with batch 16 × 1 and 4 workers on this card.\n\n"
+        + describe_gpu_recommendation(read_rows("platform_h100.jsonl"))
+        + "\n\n"
+        + describe_recommended_loss()
     )
 
 

@@ -32,8 +32,8 @@ runs were made by LLaMA-Factory directly, not through the platform. Shape is cut
 
 CLOSING = """## What is not shown
 
-- Several GPUs, ZeRO, quantised weights, a mixture of experts, Qwen2-VL and cards other than the H200 are modelled and
-  have not been measured here; `basis` says `modelled`.
+- ZeRO, quantised weights, a mixture of experts, Qwen2-VL, more than two GPUs and cards other than the H200 and the H100
+  are modelled and have not been measured here; `basis` says `modelled`.
 - The host differs from machine to machine, and small models wait for it: of the published ten, a6 took a fifth less
   time than predicted on the same kind of card. The range that is shown, 80 % to 130 % of what is expected, holds every
   run above."""
