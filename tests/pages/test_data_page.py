@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.librarian.conftest import imports, librarian
+from tests.librarian.conftest import Librarian
 from tests.pages.conftest import Reader
-
-__all__ = ["imports", "librarian"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("librarian")]
 
 WORK_MILLISECONDS = 120_000
+
+
+@pytest.fixture(scope="module")
+def librarian(migrated_database: str, session_folder: Path) -> Iterator[None]:
+    """A librarian for these tests and no longer: it would take the chores of others."""
+    running = Librarian(session_folder, session_folder / "no-imports")
+    running.start()
+    yield
+    running.stop()
 
 
 def upload(page: Page, path: Path) -> None:
