@@ -66,6 +66,11 @@ export function isBusy(dataset: Pick<Dataset, "status" | "progress">): boolean {
   return dataset.status === "importing" || dataset.status === "checking" || Boolean(dataset.progress);
 }
 
+/** A preset that lies on its hub, or whose download failed: anyone may have it fetched. */
+export function isFetchable(dataset: Pick<Dataset, "status" | "source">): boolean {
+  return dataset.status === "available" || (dataset.source === "preset" && (dataset.status === "failed" || dataset.status === "missing"));
+}
+
 /** Jobs may learn from it. */
 export function isUsable(dataset: Pick<Dataset, "status">): boolean {
   return dataset.status === "ready";

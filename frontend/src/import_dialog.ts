@@ -12,8 +12,6 @@ interface Setup {
   opener: string;
   /** Where it is sent, such as `/datasets`. */
   path: string;
-  /** What may be said of something on a hub, beside its id. */
-  hubFields: string[];
 }
 
 export class ImportDialog<Made> {
@@ -71,10 +69,8 @@ export class ImportDialog<Made> {
     const named = name ? { name } : {};
     if (this.source.value === "path") return { ...named, path: this.read("#path") };
     const hub: Record<string, string> = { hub: this.source.value, repo_id: this.read("#repo_id") };
-    for (const field of this.setup.hubFields) {
-      const value = this.read(`#${field}`);
-      if (value) hub[field] = value;
-    }
+    const revision = this.read("#revision");
+    if (revision) hub["revision"] = revision;
     return { ...named, hub };
   }
 

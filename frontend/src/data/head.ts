@@ -1,6 +1,6 @@
 // The head of a dataset: its name, how it stands, and what can be done with the whole of it.
 import { call } from "../api";
-import { type DatasetDetail, datasetBadge, datasetProgress, explainWorkError, isBusy, isUsable } from "../datasets";
+import { type DatasetDetail, datasetBadge, datasetProgress, explainWorkError, isBusy, isFetchable, isUsable } from "../datasets";
 import { buildModalities } from "../descriptions";
 import { element, get, icon, replaceChildrenIfChanged } from "../dom";
 import { t } from "../language";
@@ -25,7 +25,7 @@ export function drawHead(dataset: DatasetDetail, onChange: () => void): void {
 function buildActions(dataset: DatasetDetail, onChange: () => void): HTMLElement[] {
   const mayChange = dataset.visibility !== "public" || isAdministrator;
   const buttons: HTMLElement[] = [];
-  if (dataset.status === "available" || dataset.status === "missing")
+  if (isFetchable(dataset))
     buttons.push(buildButton("download", t("下载", "Fetch"), () => fetchDataset(dataset, onChange), "primary"));
   if (isBusy(dataset) && mayChange) buttons.push(buildButton("stop", t("取消", "Cancel"), () => cancel(dataset, onChange)));
   if (mayChange && dataset.status !== "available") {

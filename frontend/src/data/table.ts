@@ -1,6 +1,6 @@
 // The table of datasets: what each is, how it stands, and what can be done to it.
 import { call, newIdempotencyKey } from "../api";
-import { type Dataset, datasetBadge, datasetProgress, describeDataset, describeRows, explainWorkError } from "../datasets";
+import { type Dataset, datasetBadge, datasetProgress, describeDataset, describeRows, explainWorkError, isFetchable } from "../datasets";
 import { buildModalities } from "../descriptions";
 import { type Child, element, icon } from "../dom";
 import { formatAgo, formatBytes } from "../format";
@@ -59,7 +59,7 @@ function buildState(dataset: Dataset): Child[] {
 }
 
 function buildAction(dataset: Dataset, onChange: () => void): Child {
-  if (dataset.status === "available") return buildButton("download", t("下载", "Fetch"), () => fetchDataset(dataset, onChange), true);
+  if (isFetchable(dataset)) return buildButton("download", t("下载", "Fetch"), () => fetchDataset(dataset, onChange), true);
   if (dataset.visibility === "public") return null;
   return buildButton("trash", t("删除", "Delete"), async () => {
     if (await deleteDataset(dataset)) onChange();

@@ -100,7 +100,7 @@ function buildNothing(): HTMLElement {
 onPause(search, draw);
 watchDropZone(get("#drop-zone"), (files) => void uploads.add(files));
 new ImportDialog<Dataset>(
-  { prefix: "import", opener: "#import", path: "/datasets", hubFields: ["revision", "subset", "split"] },
+  { prefix: "import", opener: "#import", path: "/datasets" },
   (dataset) => {
     notify(t(`已开始导入“${dataset.name}”。`, `“${dataset.name}” is being imported.`), "good");
     choose("");

@@ -28,7 +28,7 @@ const tabs = new Tabs((name) => {
 });
 tabs.showFromAddress();
 
-new ImportDialog<BaseModel>({ prefix: "add", opener: "#add-model", path: "/models", hubFields: ["revision"] }, (model) => {
+new ImportDialog<BaseModel>({ prefix: "add", opener: "#add-model", path: "/models" }, (model) => {
   notify(t(`已开始获取“${model.name}”。`, `“${model.name}” is being fetched.`), "good");
   tabs.show("models", true);
   void watch.now();
