@@ -151,7 +151,9 @@ def name_base_model(workspace: Workspace, model_path: str) -> None:
     Files are replaced, never written into: a checkpoint's may be hard links to an earlier attempt's.
     """
     facts = read_json(workspace.home / model_path / "tuneforge.json")
-    name = Path(model_path).name
+    parts = Path(model_path).parts
+    # What a job trained in full lies in `jobs/<id>/attempts/<n>/output` and is called by the job's id.
+    name = parts[1] if parts[:1] == ("jobs",) else parts[-1]
     if isinstance(facts, dict):
         name = str(facts.get("name") or name)
     for file in workspace.output.glob("**/adapter_config.json"):

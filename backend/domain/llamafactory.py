@@ -33,6 +33,7 @@ def build_train_config(
     run_name: str,
     device: str,
     media_dir: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Config:
     """Return the configuration of a training run.
 
@@ -40,7 +41,7 @@ def build_train_config(
     `cloud`, `local`, `offline` or `off`, `device` `cpu` or `cuda`. The SwanLab key is never in it: the
     run reads it from its environment.
     """
-    platform: Config = _build_common(template, device, media_dir) | {
+    platform: Config = _build_common(template, device, media_dir, trust_remote_code) | {
         "stage": stage,
         "do_train": True,
         "finetuning_type": finetuning_type,
@@ -61,9 +62,10 @@ def build_evaluate_config(
     has_adapter: bool,
     device: str,
     media_dir: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Config:
     """Return the configuration of a prediction run, whose metrics are BLEU-4 and ROUGE."""
-    platform: Config = _build_common(template, device, media_dir) | {
+    platform: Config = _build_common(template, device, media_dir, trust_remote_code) | {
         "stage": "sft",
         "do_predict": True,
         "predict_with_generate": True,
@@ -75,10 +77,10 @@ def build_evaluate_config(
     return dict(args) | platform
 
 
-def _build_common(template: str, device: str, media_dir: str | None) -> Config:
+def _build_common(template: str, device: str, media_dir: str | None, trust_remote_code: bool) -> Config:
     config: Config = {
         "model_name_or_path": "model",
-        "trust_remote_code": False,
+        "trust_remote_code": trust_remote_code,
         "template": template,
         "dataset_dir": "data",
         "output_dir": "output",

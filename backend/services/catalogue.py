@@ -25,6 +25,7 @@ from backend.services.pages import Page, PageWish, read_page_by_time
 from backend.services.presets import list_presets
 from backend.tables.base_model import BaseModel
 from backend.tables.dataset import Dataset
+from backend.tables.job import Job
 from backend.tables.user import User
 
 logger = logging.getLogger(__name__)
@@ -170,6 +171,12 @@ def get_model(session: Session, user: User, reference: str) -> BaseModel:
             zh=f"没有模型“{reference}”，请选择列表中的模型。",
         )
     return model
+
+
+def get_model_of_job(session: Session, user: User, job: Job) -> BaseModel:
+    """Return the model that a job ran on, told by its folder: names may be given to another one since."""
+    at_path = select(BaseModel).where(BaseModel.path == job.launch.get("model_path"))
+    return session.scalars(at_path).first() or get_model(session, user, job.spec["model"])
 
 
 # -- datasets ----------------------------------------------------------------------------------------------

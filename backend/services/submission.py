@@ -180,7 +180,7 @@ def _find_tuned_weights(
     if path is None:
         problems.append(_explain_missing_result(job, step))
         return None
-    model = catalogue.get_model(session, user, job.spec["model"])
+    model = catalogue.get_model_of_job(session, user, job)
     if body.model is not None and body.model not in (model.id, model.name):
         problems.append(
             Problem(
@@ -329,6 +329,7 @@ def _build_config(
             run_name=name,
             device=device,
             media_dir=media_dir,
+            trust_remote_code=_is_code_trusted(weights.model),
         )
     return llamafactory.build_evaluate_config(
         args=args,
@@ -338,7 +339,15 @@ def _build_config(
         has_adapter=weights.adapter_path is not None,
         device=device,
         media_dir=media_dir,
+        trust_remote_code=_is_code_trusted(weights.model),
     )
+
+
+def _is_code_trusted(model: BaseModel) -> bool:
+    """Whether an administrator allows the code of the very revision that this model was fetched at."""
+    origin = model.facts.get("tuneforge", {}).get("origin") or {}
+    revision = f"{origin.get('repo_id')}@{origin.get('commit')}"
+    return revision in get_settings().trusted_model_code.split(",")
 
 
 def _estimate(
