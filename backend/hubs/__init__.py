@@ -1,6 +1,6 @@
 """Models and datasets from Hugging Face and ModelScope: listed, pinned to a commit, fetched with resume, and verified.
 
-Over plain HTTP: docs/decisions/0012 says why not by the hubs' own clients.
+Over plain HTTP: docs/decisions/0014 says why not by the hubs' own clients.
 """
 
 from __future__ import annotations

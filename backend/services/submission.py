@@ -14,7 +14,7 @@ from backend.domain.arguments import build_defaults, check_arguments
 from backend.domain.errors import Invalid, Location, NotFound, Problem
 from backend.domain.estimate.history import Cell
 from backend.domain.estimator import DatasetFacts, estimate_job
-from backend.domain.job import FINISHED, JobKind, JobStatus
+from backend.domain.job import JobKind
 from backend.domain.model_facts import parse_model_facts
 from backend.domain.sharding import build_sharding_files
 from backend.domain.spec import EvaluateBody, PreparedJob, TrainBody, Unfetched, build_job_name, parse_adapter
@@ -22,6 +22,7 @@ from backend.services import (
     catalogue,
     device_choice,
     estimate_history,
+    job_results,
     jobs,
     nodes,
     scheduling,
@@ -32,7 +33,6 @@ from backend.settings import get_settings
 from backend.tables.base import utc_now
 from backend.tables.base_model import BaseModel
 from backend.tables.dataset import Dataset
-from backend.tables.job import Job
 from backend.tables.user import User
 
 _SAFE_NAME = re.compile(r"^\w[\w.-]*$")
@@ -176,9 +176,9 @@ def _find_tuned_weights(
             )
         )
         return None
-    path = find_result_path(job, step)
+    path = job_results.find_result_path(job, step)
     if path is None:
-        problems.append(_explain_missing_result(job, step))
+        problems.append(job_results.explain_missing_result(job, step))
         return None
     model = catalogue.get_model_of_job(session, user, job)
     if body.model is not None and body.model not in (model.id, model.name):
@@ -193,38 +193,6 @@ def _find_tuned_weights(
     if finetuning_type == "lora":
         return _Weights(model, model.path, path, finetuning_type)
     return _Weights(model, path, None, finetuning_type)
-
-
-def find_result_path(job: Job, step: int | None) -> str | None:
-    """Return where a train job's result (or its checkpoint of `step`) lies, relative to the home."""
-    name = "output" if step is None else f"output/checkpoint-{step}"
-    if step is None and JobStatus(job.status) not in FINISHED:
-        return None
-    for attempt in range(job.attempt, 0, -1):
-        folder = storage.get_attempt_folder(job.id, attempt) / name
-        if any(folder.glob("adapter_model.safetensors")) or any(folder.glob("model*.safetensors")):
-            return str(folder.relative_to(storage.get_home()))
-    return None
-
-
-def _explain_missing_result(job: Job, step: int | None) -> Problem:
-    if step is not None:
-        return Problem(
-            ("adapter",),
-            f"job {job.name!r} has no checkpoint-{step}; GET /api/v1/jobs/{job.id}/artifacts lists its files",
-            f"任务“{job.name}”没有检查点 checkpoint-{step}，请在任务的文件列表中另选一个",
-        )
-    if JobStatus(job.status) not in FINISHED:
-        return Problem(
-            ("adapter",),
-            f"job {job.name!r} is not finished; wait for it or name one of its checkpoints",
-            f"任务“{job.name}”尚未结束，请等待，或选择它的一个检查点",
-        )
-    return Problem(
-        ("adapter",),
-        f"job {job.name!r} left no trained model",
-        f"任务“{job.name}”没有留下训练好的模型，请另选一个",
-    )
 
 
 # -- datasets ----------------------------------------------------------------------------------------------

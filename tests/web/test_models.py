@@ -11,7 +11,16 @@ import pytest
 from backend.database import transaction
 from backend.services import catalogue, chores
 from backend.tables.base_model import BaseModel
-from tests.factories import Person, build_devices, make_dataset, register_node, start_job, write_attempt_file
+from backend.tables.job import Job
+from tests.factories import (
+    Person,
+    build_devices,
+    make_dataset,
+    make_model,
+    register_node,
+    start_job,
+    write_attempt_file,
+)
 from tests.factories import finish_job as say_last_word
 from tests.hubs.conftest import build_weights
 
@@ -201,3 +210,41 @@ def test_the_catalogue_says_what_fits_here(owner: Person) -> None:
     assert all(row["approximate"] for row in everything if row["name"].startswith("BLOOM"))
     assert owner.get("/model-catalogue", params={"q": "no such model"}).json()["data"] == []
     assert owner.client.get("/api/v1/model-catalogue").status_code == 401
+
+
+def test_code_runs_for_the_very_revision_that_an_administrator_named(
+    owner: Person, tuneforge_home: Path, configure: Callable[[str, str], None]
+) -> None:
+    register_node()
+    make_dataset(tuneforge_home, modalities=["text"])
+    origin = {
+        "kind": "hub",
+        "hub": "huggingface",
+        "repo_id": "acme/odd",
+        "commit": "c" * 40,
+        "revision": None,
+    }
+    make_model(tuneforge_home, "odd", origin=origin)
+    _discover()
+    body = {"kind": "train", "model": "odd", "datasets": ["talks"]}
+    assert "trust_remote_code: false" in owner.post("/configs", json=body).text
+    configure("TUNEFORGE_TRUSTED_MODEL_CODE", f"acme/odd@{'d' * 40}")
+    assert "trust_remote_code: false" in owner.post("/configs", json=body).text
+    configure("TUNEFORGE_TRUSTED_MODEL_CODE", f"acme/odd@{'d' * 40},acme/odd@{'c' * 40}")
+    assert "trust_remote_code: true" in owner.post("/configs", json=body).text
+
+
+def test_an_adapter_keeps_its_base_whatever_is_called_so_later(owner: Person, tuneforge_home: Path) -> None:
+    register_node()
+    make_dataset(tuneforge_home)
+    make_model(tuneforge_home)
+    _discover()
+    order = start_job(owner.id)
+    write_attempt_file(order.job_id, 1, "output/adapter_model.safetensors", b"x")
+    say_last_word(order)
+    _add(owner, name="tiny")  # one's own comes first by name, but this is not what the adapter was trained on
+    body = {"kind": "evaluate", "adapter": order.job_id, "datasets": ["talks"]}
+    answer = owner.post("/jobs", json=body)
+    assert answer.status_code == 201, answer.text
+    with transaction() as session:
+        assert session.get_one(Job, answer.json()["id"]).launch["model_path"] == "models/tiny"

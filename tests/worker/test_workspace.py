@@ -196,6 +196,15 @@ def test_adapters_name_their_base_without_touching_linked_files(home: Path) -> N
     assert json.loads((earlier / "adapter_config.json").read_text())["base_model_name_or_path"] == "model"
 
 
+def test_an_adapter_on_what_a_job_trained_names_the_job(home: Path) -> None:
+    place = get_place(home)
+    lay_out(place, build_order())
+    (place.output / "adapter_config.json").write_text('{"base_model_name_or_path": "model"}')
+    workspace.name_base_model(place, "jobs/abcdefgh12/attempts/1/output")
+    config = json.loads((place.output / "adapter_config.json").read_text())
+    assert config == {"base_model_name_or_path": "abcdefgh12"}
+
+
 def test_artifacts_are_regular_files_with_names_that_can_be_shown(home: Path) -> None:
     place = get_place(home)
     lay_out(place, build_order())
