@@ -1,4 +1,4 @@
-# Two images from the one lock file: `backend` (web, housekeeper, migrate) has no torch, `worker` (node) no web server.
+# Two images from the one lock file: `backend` (web, housekeeper, librarian, migrate) has no torch, `worker` (node) no web server.
 
 FROM node:22-bookworm-slim AS frontend
 WORKDIR /app/frontend
