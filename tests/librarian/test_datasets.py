@@ -193,18 +193,25 @@ def test_a_dataset_that_is_not_ready_is_refused_by_jobs(owner: Person, tuneforge
     assert any(problem["loc"] == ["datasets", 0] for problem in answer.json()["errors"])
 
 
-@pytest.mark.parametrize(
-    "case", ["zip: up", "zip: bomb", "tar: link out", "zip: cut", "zip: encrypted", "rar"]
-)
+@pytest.mark.timeout(1800)
 def test_hostile_archives_fail_with_a_word_and_leave_nothing(
-    owner: Person, tuneforge_home: Path, tmp_path: Path, case: str
+    owner: Person, tuneforge_home: Path, tmp_path: Path
 ) -> None:
-    HOSTILE[case][0](tmp_path / "a")
-    dataset = send_file(owner, "a.zip", (tmp_path / "a").read_bytes())
-    assert (dataset["status"], dataset["error"]["code"]) == ("failed", "bad_archive")
-    assert HOSTILE[case][1] in dataset["error"]["detail"]
-    assert dataset["error"]["detail_zh"]
-    assert owner.request("DELETE", f"/datasets/{dataset['id']}").status_code == 204
+    made = {}
+    for case, (make, _) in HOSTILE.items():
+        if "larger" in case:  # that is the quota's word, and tried below
+            continue
+        make(tmp_path / "a")
+        answer = owner.post("/datasets", files={"file": ("a.zip", (tmp_path / "a").read_bytes())})
+        assert answer.status_code == 201, (case, answer.text)
+        made[case] = answer.json()["id"]
+    assert len(made) >= 40
+    for case, dataset_id in made.items():
+        dataset = wait_for_dataset(owner, dataset_id)
+        assert (dataset["status"], dataset["error"]["code"]) == ("failed", "bad_archive"), (case, dataset)
+        assert HOSTILE[case][1] in dataset["error"]["detail"]
+        assert dataset["error"]["detail_zh"]
+        assert owner.request("DELETE", f"/datasets/{dataset_id}").status_code == 204
     assert list_folders(tuneforge_home) == []
     assert list((tuneforge_home / "uploads").iterdir()) == []
 
