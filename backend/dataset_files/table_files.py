@@ -64,6 +64,9 @@ def read_csv(file: DataFile) -> Iterator[Part]:
             return
         names = _name_columns(header)
         for cells, line in _read_cells(reader, counter, part, len(names)):
+            if not part.rows and len(cells) > len(names):
+                # pandas takes what the first row has too much, at its beginning, for an index.
+                names = [f"__index_level_{at}__" for at in range(len(cells) - len(names))] + names
             part.rows.append(dict(zip(names, cells + [None] * (len(names) - len(cells)), strict=True)))
             part.lines.append(line)
             if len(part.rows) >= _CSV_ROWS:
@@ -111,7 +114,8 @@ def _name_columns(header: list[str]) -> list[str]:
 def _read_cells(
     reader: Any, counter: _LineCounter, part: Part, width: int
 ) -> Iterator[tuple[list[str | None], int]]:
-    """Yield the cells of each row with its first line; a row with too many of them ends what pandas reads."""
+    """Yield the cells of each row with its first line; one with more than the first row and the header has is broken."""
+    first = True
     while True:
         line = counter.last + 1
         counter.record = []
@@ -131,6 +135,7 @@ def _read_cells(
             return
         if not _is_filled(cells):
             continue
+        width, first = max(width, len(cells)) if first else width, False
         if len(cells) > width:
             part.problems.append(
                 FileProblem(
@@ -138,8 +143,8 @@ def _read_cells(
                     line,
                     None,
                     None,
-                    f"{len(cells)} fields where the header has {width}.",
-                    f"该行有 {len(cells)} 个字段，而表头只有 {width} 个。",
+                    f"{len(cells)} fields where there should be {width}.",
+                    f"该行有 {len(cells)} 个字段，而应为 {width} 个。",
                 )
             )
             continue

@@ -112,13 +112,14 @@ class Judge:
                     f"这一行带有{_KIND_ZH[kind]}，该模型不支持。",
                 )
                 return
+        texts = self._pick_counted(messages, row)
         for kind, placeholder in PLACEHOLDERS.items():
             media = getattr(row, kind) or []
-            texts = self._pick_counted(messages, row)
-            found = max((text.count(placeholder) for text in texts), default=0)
-            fewest = min((text.count(placeholder) for text in texts), default=0)
-            if found != len(media) or fewest != len(media):
-                self._report_placeholders(kind, placeholder, found if found != len(media) else fewest, row)
+            for text in texts:
+                found = text.count(placeholder)
+                if found != len(media):
+                    self._report_placeholders(kind, placeholder, found, row)
+                    break
 
     def _pick_counted(self, messages: list[Message], row: Conversation) -> list[str]:
         """Return the texts in which placeholders are counted: one, or for a pair one with each answer."""

@@ -17,7 +17,7 @@ _SCRIPTS = {
     "ar": re.compile("[\u0600-\u06ff]"),
     "latin": re.compile("[A-Za-z]"),
 }
-_LOOKED_AT = 600
+_LOOKED_AT = 200
 
 
 class Lengths:
