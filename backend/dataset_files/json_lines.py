@@ -45,7 +45,7 @@ def _read_batch(batch: bytes, line: int, *, first: bool) -> Part:
         # pyarrow crashes on a null at the start of a block; so would the run.
         add_problem(part, "row_not_object", line, None, "The row is null.", "该行为 null。")
     else:
-        table = _parse_table(_NULL_LINE.sub(b"{}", batch))
+        table = _parse_table(_NULL_LINE.sub(b"{}", batch) if b"null" in batch else batch)
     if isinstance(table, pa.Table):
         part.fields = get_schema_fields(table.schema)
     text = _decode_batch(batch, line, part)

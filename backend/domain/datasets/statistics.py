@@ -10,12 +10,12 @@ from typing import Any
 _MOST_TOKENS = 1 << 17
 _BARS = 20
 _SCRIPTS = {
-    "zh": re.compile("[\u4e00-\u9fff]"),
-    "ja": re.compile("[\u3040-\u30ff]"),
-    "ko": re.compile("[\uac00-\ud7af]"),
-    "ru": re.compile("[\u0400-\u04ff]"),
-    "ar": re.compile("[\u0600-\u06ff]"),
-    "latin": re.compile("[A-Za-z]"),
+    "zh": re.compile("[\u4e00-\u9fff]+"),
+    "ja": re.compile("[\u3040-\u30ff]+"),
+    "ko": re.compile("[\uac00-\ud7af]+"),
+    "ru": re.compile("[\u0400-\u04ff]+"),
+    "ar": re.compile("[\u0600-\u06ff]+"),
+    "latin": re.compile("[A-Za-z]+"),
 }
 _LOOKED_AT = 200
 
@@ -126,7 +126,7 @@ def find_language(text: str) -> str:
     start = text[:_LOOKED_AT]
     if start.isascii():
         return "en" if _SCRIPTS["latin"].search(start) else "other"
-    counts = {name: len(pattern.findall(start)) for name, pattern in _SCRIPTS.items()}
+    counts = {name: sum(map(len, pattern.findall(start))) for name, pattern in _SCRIPTS.items()}
     counts["latin"] //= 4  # a word has several letters, where a Chinese one has one or two characters
     if counts["ja"] * 4 > counts["zh"]:
         counts["ja"] += counts["zh"]
