@@ -40,16 +40,17 @@ def _read_batch(batch: bytes, line: int, *, first: bool) -> Part:
     part = Part()
     if first and batch.startswith(codecs.BOM_UTF8):
         batch = batch[3:]
-    table = None
+    table: pa.Table | str = ""
+    text = _decode_batch(batch, line, part)
+    _parse_rows(text, line, part)
     if batch.lstrip()[:4] == b"null":
         # pyarrow crashes on a null at the start of a block; so would the run.
         add_problem(part, "row_not_object", line, None, "The row is null.", "该行为 null。")
-    else:
+    elif all(problem.code == "encoding_wrong" for problem in part.problems):
+        # What is broken, or nested so deep that it would crash pyarrow, does not come to it.
         table = _parse_table(_NULL_LINE.sub(b"{}", batch) if b"null" in batch else batch)
     if isinstance(table, pa.Table):
         part.fields = get_schema_fields(table.schema)
-    text = _decode_batch(batch, line, part)
-    _parse_rows(text, line, part)
     if isinstance(table, pa.Table) and len(part.rows) == table.num_rows:
         if holds_times(part.fields or {}):
             part.rows = table.to_pylist()

@@ -16,6 +16,8 @@ from backend.domain.datasets.conversation import Conversation, convert_row
 from backend.domain.datasets.mapping import BadMapping, Mapping, parse_mapping
 
 _MOST = 200
+_DISORDER = 30_000
+"""Findings about files are written as soon as they are read, up to a part of rows before those about rows."""
 
 
 @dataclass
@@ -158,11 +160,32 @@ def _list_codes(log: Path, numbers: set[int]) -> dict[int, list[str]]:
     codes: dict[int, list[str]] = {}
     if not numbers:
         return codes
-    last = sorted(numbers)[-1]
-    for entry in _read_log(log, '"row": '):
+    first, last = min(numbers), max(numbers)
+    for entry in read_log_from(log, first - _DISORDER):
         row = entry["row"]
         if row in numbers and entry["code"] not in codes.setdefault(row, []):
             codes[row].append(entry["code"])
-        if row is not None and row > last + 10_000:
+        if row is not None and row > last + _DISORDER:
             break
     return codes
+
+
+def read_log_from(log: Path, row: int) -> Iterator[dict[str, Any]]:
+    """Yield the findings of `row` and later rows, and a few before: rows ascend in the log, so halving finds them."""
+    try:
+        with log.open("rb") as file:
+            low, high = 0, log.stat().st_size
+            while high - low > 1 << 16:
+                middle = (low + high) // 2
+                file.seek(middle)
+                file.readline()
+                found = next(
+                    (entry["row"] for entry in map(json.loads, file) if entry["row"] is not None), None
+                )
+                low, high = (middle, high) if found is not None and found < row else (low, middle)
+            file.seek(low)
+            if low:
+                file.readline()
+            yield from map(json.loads, file)
+    except (OSError, ValueError):
+        return

@@ -10,12 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as parquet
-
 from backend.dataset_files.json_lines import read_lines_from
 from backend.dataset_files.json_lists import read_list_from
 from backend.dataset_files.reading import DataFile
 from backend.dataset_files.sources import READERS, is_list
+from backend.dataset_files.table_pages import count_parquet, read_arrow_from, read_batches, read_parquet_from
 
 _FOLDER = ".rows"
 
@@ -59,7 +58,10 @@ def _load_index(folder: str, path: str, name: str, size: int, mtime_ns: int) -> 
 def _build_index(file: DataFile, stamp: list[int]) -> RowIndex:
     index = RowIndex(stamp)
     if file.kind == "parquet":
-        index.count = sum(len(part.rows) for part in READERS["parquet"](file))
+        index.count = count_parquet(file.path)
+        return index
+    if file.kind == "arrow":
+        index.count = sum(batch.num_rows for batch in read_batches(file.path))
         return index
     reading = _read_marked(file, 0, 1)
     for number, (line, place, _) in enumerate(reading):
@@ -73,8 +75,10 @@ def read_from(file: DataFile, index: RowIndex, start: int) -> Iterator[tuple[int
     """Yield (number, line, row) from row `start` of the file on."""
     position = bisect_right(index.marks, (start, 1 << 62, 0)) - 1
     number, line, place = index.marks[position] if position >= 0 else (0, 1, 0)
-    if file.kind == "parquet":
-        yield from _read_parquet(file, start)
+    if file.kind in ("parquet", "arrow"):
+        read = read_parquet_from if file.kind == "parquet" else read_arrow_from
+        for number, row in read(file.path, start):
+            yield number, number + 1, row
         return
     for at, (row_line, _, row) in enumerate(_read_marked(file, place, line), start=number):
         if at >= start:
@@ -91,15 +95,3 @@ def _read_marked(file: DataFile, place: int, line: int) -> Iterator[tuple[int, i
         for part in READERS[file.kind or ""](file):
             for row_line, row in zip(part.lines, part.rows, strict=True):
                 yield row_line, None, row
-
-
-def _read_parquet(file: DataFile, start: int) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Skip whole groups of rows."""
-    source, first = parquet.ParquetFile(file.path), 0
-    for group in range(source.num_row_groups):
-        count = source.metadata.row_group(group).num_rows
-        if first + count > start:
-            for number, row in enumerate(source.read_row_group(group).to_pylist(), start=first):
-                if number >= start:
-                    yield number, number + 1, row
-        first += count

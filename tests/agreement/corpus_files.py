@@ -167,6 +167,8 @@ def _list_json() -> list[FileCase]:
         ("whole and fraction.jsonl", lines(a | {"id": 1}, b | {"id": 1.5}), None, None),
         ("object and list aside.json", json.dumps([a | {"m": {}}, b | {"m": []}]), "types_differ", None),
         ("other columns.jsonl", lines(a, {"instruction": "only"}, c), "answer_missing", 2),
+        ("nested deep.jsonl", f'{x}\n{{"instruction": {"[" * 100_000}{"]" * 100_000}}}\n', "json_broken", 2),
+        ("nested deep.json", f'[{x},\n{{"instruction": {"[" * 100_000}{"]" * 100_000}}}]', "json_broken", 2),
         ("zero byte.jsonl", f'{x}\n{{"instruction": "a\0b", "output": "c"}}\n', "json_broken", 2),
     ]
     return [_one(name, text, ALPACA, code, line) for name, text, code, line in cases]

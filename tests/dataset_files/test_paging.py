@@ -64,6 +64,16 @@ def test_rows_with_a_finding(tmp_path: Path) -> None:
     assert read_rows(tmp_path, info, 3, 1, findings_file=log).rows[0]["findings"] == ["answer_missing"]
 
 
+@pytest.mark.parametrize("offset", [0, 1500, 39_980])
+def test_findings_of_a_page_are_found_in_a_long_list(tmp_path: Path, offset: int) -> None:
+    rows = [make_alpaca(n) | {"output": "" if n % 2 else "yes"} for n in range(40_000)]
+    (tmp_path / "rows.jsonl").write_bytes(write_rows(rows, "jsonl") or b"")
+    info = INFO | {"file_name": "rows.jsonl"}
+    check(tmp_path, info, findings_file=tmp_path / "findings.jsonl")
+    page = read_rows(tmp_path, info, offset, 20)
+    assert [row["findings"] for row in page.rows] == [[], ["answer_empty"]] * 10
+
+
 def test_what_cannot_be_read_is_an_empty_page(tmp_path: Path) -> None:
     assert read_rows(tmp_path, {"file_name": "../x.json"}, 0, 10).rows == []
     assert read_rows(tmp_path, {}, 0, 10).total == 0
