@@ -343,6 +343,18 @@ FORMS: list[tuple[bytes, str]] = [
 ]  # fmt: skip
 
 
+def test_a_form_with_a_bad_or_taken_name_leaves_no_upload(owner: Person, tuneforge_home: Path) -> None:
+    file = {"file": ("a.jsonl", lines(GOOD))}
+    assert owner.post("/datasets", files=file, data={"name": "a,b"}).status_code == 422
+    assert owner.post("/datasets", files=file, data={"name": "x" * 300}).status_code == 422
+    made = owner.post("/datasets", files=file, data={"name": "taken"})
+    assert owner.post("/datasets", files=file, data={"name": "taken"}).status_code == 409
+    assert wait_for_dataset(owner, made.json()["id"])["status"] == "ready"
+    with transaction() as session:
+        assert session.query(Upload).count() == 0
+    assert list((tuneforge_home / "uploads").iterdir()) == []
+
+
 @pytest.mark.parametrize(("content", "kind"), FORMS)
 def test_forms_that_are_none_are_refused_and_leave_nothing(
     owner: Person, tuneforge_home: Path, content: bytes, kind: str

@@ -31,6 +31,16 @@ async def receive_upload(request: Request, user_id: str) -> tuple[str | None, st
     return name, begun.upload_id, f"{name}\n{begun.file_name}\n{begun.received}"
 
 
+async def drop_upload(request: Request, user_id: str, upload_id: str) -> None:
+    """Drop a complete upload of which no dataset was made."""
+
+    def work(session: DatabaseSession) -> None:
+        session.info[audit.ADDRESS] = get_address(request)
+        uploads.drop_unused(session, users.get_by_id(session, user_id), upload_id)
+
+    await run_in_transaction("people", work)
+
+
 class _Begun:
     """An upload that grows as the form comes in."""
 

@@ -11,11 +11,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from backend.domain.errors import Invalid, Problem
 from backend.domain.spec import Body, PlainText
-from backend.services import audit, catalogue, dataset_reports, datasets, idempotency, uploads, users
+from backend.services import audit, catalogue, dataset_reports, datasets, idempotency, users
 from backend.tables.dataset import Dataset
 from backend.tables.user import User
 from backend.web.api import shapes
-from backend.web.api.dataset_upload import receive_upload
+from backend.web.api.dataset_upload import drop_upload, receive_upload
 from backend.web.api.hub_reference import HubReference
 from backend.web.api.idempotency import Key
 from backend.web.api.paging import Paging, show_page
@@ -63,27 +63,32 @@ async def create_dataset(
     request: Request, user_id: SignedInId, response: Response, key: Key = None
 ) -> dict[str, Any]:
     """Make a dataset of an upload, of a path that an administrator allows, or of a file sent as a form."""
-    is_form = request.headers.get("content-type", "").startswith("multipart/form-data")
-    if is_form:
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
         name, upload_id, told = await receive_upload(request, user_id)
-        body = _check_body({"name": name, "upload_id": upload_id})
+        try:
+            body = _check_body({"name": name, "upload_id": upload_id})
+            shown = await _make(request, user_id, key, body, told)
+        finally:  # refused, or made already by the same form under this key: its bytes are of no use
+            await drop_upload(request, user_id, upload_id)
     else:
         body = _read_json(await request.body())
-        told = body.model_dump_json()
+        shown = await _make(request, user_id, key, body, body.model_dump_json())
+    response.headers["Location"] = f"/api/v1/datasets/{shown['id']}"
+    return shown
 
+
+async def _make(
+    request: Request, user_id: str, key: str | None, body: NewDataset, told: str
+) -> dict[str, Any]:
     def work(session: DatabaseSession) -> dict[str, Any]:
         session.info[audit.ADDRESS] = get_address(request)
         user = users.get_by_id(session, user_id)
         made = idempotency.create_once(
             session, user_id, key, "datasets", told, lambda: _create(session, user, body).id
         )
-        if is_form and body.upload_id is not None:
-            uploads.drop_unused(session, user, body.upload_id)
         return _show(session, catalogue.get_dataset(session, user, made))
 
-    shown = await run_in_transaction("people", work)
-    response.headers["Location"] = f"/api/v1/datasets/{shown['id']}"
-    return shown
+    return await run_in_transaction("people", work)
 
 
 def _create(session: DatabaseSession, user: User, body: NewDataset) -> Dataset:
