@@ -12,7 +12,8 @@ INTRODUCTION = """## Jobs through the platform, on two H100
 API. Models have random weights in their published shapes. Nothing was fitted to these runs. Memory is the peak of one
 card with all that is on it. The runs found two faults, both mended since: processes that prepare pictures took all
 cores each, so that 640 pictures took 32 s (9 s in the run marked *shared*), and a killed launcher was taken for bad
-settings. Not counted in the memory expected are NCCL's own buffers, about 2 GiB a card where there are several."""
+settings. NCCL's own buffers, 2 to 3.6 GiB a card where there are several, are not in the memory expected; since
+these runs 2.25 GiB are taken off the card's memory instead."""
 
 _SHOWN = {
     "defaults": "VL-7B, lora, defaults, 4 loader workers",

@@ -15,7 +15,7 @@ from backend.domain.estimate.memory import estimate_memory
 from backend.domain.estimate.phases import count_steps
 from backend.domain.estimate.run_settings import RunSettings, parse_run_settings
 from backend.domain.estimate.speed import estimate_step
-from backend.domain.estimator import DatasetFacts, estimate_job
+from backend.domain.estimator import DatasetFacts, estimate_job, keep_room_for_communication
 from backend.domain.gpu_kinds import GIB, describe_gpu_kind
 from backend.domain.model_facts import ModelFacts, parse_model_facts
 from backend.domain.published_models import find_published_config
@@ -297,3 +297,11 @@ def test_no_dataset_at_all_is_estimated_too() -> None:
         memory_bytes=8 * GIB,
     )
     assert found["steps"] >= 1
+
+
+def test_cards_that_work_together_keep_room_for_what_they_tell_one_another() -> None:
+    kind = describe_gpu_kind("h100-80g")
+    assert keep_room_for_communication(kind, 1) == kind
+    assert kind.memory_bytes - keep_room_for_communication(kind, 2).memory_bytes == int(2.25 * 2**30)
+    processor = describe_gpu_kind("cpu", 8 << 30)
+    assert keep_room_for_communication(processor, 2) == processor
