@@ -121,3 +121,22 @@ def test_nothing_is_wider_than_a_phone(reader: Reader, tmp_path: Path) -> None:
         expect(page.locator(f"#panel-{tab} .card").first).to_be_visible()
         seen[tab] = page.evaluate(widths)
     assert {part: wide for part, (wide, window) in seen.items() if wide > window} == {}
+
+
+def test_what_was_uploaded_before_the_page_was_closed_is_imported_later(
+    reader: Reader, tmp_path: Path
+) -> None:
+    rows = [{"instruction": f"question {n}", "output": f"answer {n}"} for n in range(20)]
+    page = reader.open("/data")
+    page.route(
+        "**/api/v1/datasets*",
+        lambda route: route.abort() if route.request.method == "POST" else route.continue_(),
+    )
+    upload(page, write_lines(tmp_path / "late.jsonl", rows))
+    expect(page.locator("[data-upload]")).to_contain_text("all uploaded")
+    page.unroute("**/api/v1/datasets*")
+    page.reload()
+    page.locator("[data-upload]").get_by_role("button", name="Import").click()
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="late", exact=True))
+    expect(row.locator(".status")).to_have_text("Ready", timeout=WORK_MILLISECONDS)
+    expect(page.locator("[data-upload]")).to_have_count(0)

@@ -62,8 +62,8 @@ export class MappingForm {
           "p",
           { class: "soft" },
           t(
-            "左边是 LLaMA-Factory 的名称，右边是数据中的列名；没有的列留空。保存后会重新检查；已被任务用过的版本不变，改动产生新版本。",
-            "On the left LLaMA-Factory's names, beside them the columns of your data; leave empty what it does not have. Saving checks it again; a version that a job used stays, and the change makes a new one.",
+            "每一栏标着 LLaMA-Factory 的名称，请填数据中的列名；没有的列留空。保存后会重新检查；已被任务用过的版本不变，改动产生新版本。",
+            "Each field bears LLaMA-Factory's name; it holds the column of your data, or nothing where there is none. Saving checks it again; a version that a job used stays, and the change makes a new one.",
           ),
         ),
         this.buildFileChoice(),

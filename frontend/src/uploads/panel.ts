@@ -53,8 +53,6 @@ export class UploadPanel {
       // A whole file lies in its folder already.
       if (upload.purpose === "file" && upload.status === "complete") continue;
       this.enter(upload, null);
-      // All of it had come, only its page was closed before it was used.
-      if (upload.status === "complete") await this.finish(upload.id);
     }
   }
 
@@ -165,8 +163,9 @@ export class UploadPanel {
       buttons.push(buildButton("play", t("继续", "Go on"), async () => void this.run(entry)));
     if (state === "interrupted")
       buttons.push(buildButton("play", t("选择文件以继续", "Choose the file to go on"), async () => this.chooser.click()));
-    if (state === "unused" || state === "complete")
-      buttons.push(buildButton("refresh", t("再试一次", "Try again"), () => this.finish(entry.upload.id)));
+    if (state === "complete") buttons.push(buildButton("refresh", t("再试一次", "Try again"), () => this.finish(entry.upload.id)));
+    // All of it had come, only its page was closed before it was used.
+    if (state === "unused") buttons.push(buildButton("play", t("导入", "Import"), () => this.finish(entry.upload.id)));
     buttons.push(buildButton("close", t("放弃", "Give up"), () => this.discard(entry)));
     return buttons;
   }
