@@ -56,6 +56,8 @@ def test_files_go_up_and_down_in_folders(reader: Reader, tmp_path: Path) -> None
     ask_for_text(page, "first.txt", "Save")
     expect(page.get_by_role("link", name="first.txt", exact=True)).to_be_visible()
     page.go_back()
+    expect(page.get_by_role("button", name="letters", exact=True)).to_be_visible()
+    expect(page.locator("#crumbs button")).to_have_count(0)
     with zipfile.ZipFile(io.BytesIO(download(page, "Download as zip"))) as packed:
         [name] = [name for name in packed.namelist() if not name.endswith("/")]
         assert name.endswith("letters/first.txt")

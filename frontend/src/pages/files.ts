@@ -36,15 +36,18 @@ async function load(): Promise<void> {
 }
 
 function open(wanted: string): void {
+  history.pushState(null, "", wanted ? `/files?path=${encodeURIComponent(wanted)}` : "/files");
+  show(wanted);
+}
+
+function show(wanted: string): void {
   path = wanted;
-  history.pushState(null, "", path ? `/files?path=${encodeURIComponent(path)}` : "/files");
+  // Until the folder is there, the button would give the one before it.
+  get("#download-folder").hidden = true;
   load().catch(notifyError);
 }
 
-window.addEventListener("popstate", () => {
-  path = new URLSearchParams(location.search).get("path") ?? "";
-  load().catch(notifyError);
-});
+window.addEventListener("popstate", () => show(new URLSearchParams(location.search).get("path") ?? ""));
 
 function urlOf(entry: Entry): string {
   return `/api/v1/files/content?path=${encodeURIComponent(joinPath(path, entry.name))}`;
