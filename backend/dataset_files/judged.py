@@ -33,13 +33,13 @@ class JudgedRow:
     @property
     def kept(self) -> bool:
         """Whether a cleaned copy holds it: what stops only by its place among other rows is no fault of its own."""
-        faults = [problem.code for problem in self.talk.problems if problem.effect != "none"]
-        return all(code in _FAULTS_OF_PLACE for code in faults)
+        problems = self.talk.problems
+        return not problems or all(one.effect == "none" or one.code in _FAULTS_OF_PLACE for one in problems)
 
     @property
     def usable(self) -> bool:
         """Whether LLaMA-Factory trains on it, if nothing else stops the run."""
-        return all(problem.effect == "none" for problem in self.talk.problems)
+        return not self.talk.problems or all(problem.effect == "none" for problem in self.talk.problems)
 
 
 @dataclass(frozen=True)

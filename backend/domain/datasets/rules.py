@@ -257,4 +257,4 @@ def _warn_of_emptiness(row: Conversation) -> None:
 
 def _has_text(message: Message) -> Any:
     content = message["content"]
-    return not isinstance(content, str) or content.strip()
+    return not isinstance(content, str) or (content and not content.isspace())

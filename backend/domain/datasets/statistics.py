@@ -17,6 +17,7 @@ _SCRIPTS = {
     "ar": re.compile("[\u0600-\u06ff]+"),
     "latin": re.compile("[A-Za-z]+"),
 }
+_RARER = re.compile("[\u3040-\u30ff\uac00-\ud7af\u0400-\u04ff\u0600-\u06ff]")
 _LOOKED_AT = 200
 
 
@@ -126,9 +127,10 @@ def find_language(text: str) -> str:
     start = text[:_LOOKED_AT]
     if start.isascii():
         return "en" if _SCRIPTS["latin"].search(start) else "other"
-    counts = {name: sum(map(len, pattern.findall(start))) for name, pattern in _SCRIPTS.items()}
+    names = list(_SCRIPTS) if _RARER.search(start) else ["zh", "latin"]
+    counts = {name: sum(map(len, _SCRIPTS[name].findall(start))) for name in names}
     counts["latin"] //= 4  # a word has several letters, where a Chinese one has one or two characters
-    if counts["ja"] * 4 > counts["zh"]:
+    if counts.get("ja", 0) * 4 > counts["zh"]:
         counts["ja"] += counts["zh"]
     name = max(counts, key=lambda one: counts[one])
     if not counts[name]:
