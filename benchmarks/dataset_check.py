@@ -135,9 +135,16 @@ def main() -> None:
     if args.way:
         print(json.dumps(run_way(args.way, Path(args.folder), args.tokenizer)))
         return
-    print(
-        f"{'':<34}{'rows':>10}{'MiB':>9}{'seconds':>9}{'CPU s':>8}{'rows/s':>11}{'peak MiB':>9}{'usable':>11}"
+    heads = (
+        ("rows", 10),
+        ("MiB", 9),
+        ("seconds", 9),
+        ("CPU s", 8),
+        ("rows/s", 11),
+        ("peak MiB", 9),
+        ("usable", 11),
     )
+    print(" " * 34 + "".join(f"{head:>{width}}" for head, width in heads))
     for count in [int(part) for part in args.rows.split(",")]:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
