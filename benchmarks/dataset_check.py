@@ -116,11 +116,12 @@ def run_way(way: str, folder: Path, tokenizer: str) -> dict[str, float]:
 def report(name: str, rows: int, folder: Path, measured: dict[str, float]) -> None:
     """Print one line."""
     size = (folder / "rows.jsonl").stat().st_size / (1 << 20)
-    print(
-        f"{name:<34}{rows:>10,}{size:>9.0f}{measured['seconds']:>9.1f}{measured['cpu_seconds']:>8.1f}{rows / measured['seconds']:>11,.0f}"
-        f"{measured['mib']:>9.0f}{measured['usable']:>11,.0f}",
-        flush=True,
+    seconds = measured["seconds"]
+    cells = (
+        f"{name:<34}{rows:>10,}{size:>9.0f}{seconds:>9.1f}{measured['cpu_seconds']:>8.1f}",
+        f"{rows / seconds:>11,.0f}{measured['mib']:>9.0f}{measured['usable']:>11,.0f}",
     )
+    print("".join(cells), flush=True)
 
 
 def main() -> None:
