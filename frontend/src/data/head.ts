@@ -37,6 +37,10 @@ function buildActions(dataset: DatasetDetail, onChange: () => void): HTMLElement
     const href = `/train?dataset=${encodeURIComponent(dataset.id)}`;
     buttons.push(element("a", { class: "button primary", href, "data-train": true }, icon("tune"), t("用它微调", "Fine-tune on it")));
   }
+  if (dataset.status === "available") {
+    const href = `/train?dataset=${encodeURIComponent(dataset.id)}`;
+    buttons.push(element("a", { class: "button", href }, icon("tune"), t("先看预估", "Estimate first")));
+  }
   return buttons;
 }
 

@@ -18,7 +18,7 @@ export function drawTiles(dataset: DatasetDetail, report: Report): void {
   const faulty = kept === null || kept === undefined ? null : rows - kept;
   place.replaceChildren(
     buildTile(formatNumber(rows), t("条数据", rows === 1 ? "row" : "rows"), "#rows"),
-    buildTile(usable === null || usable === undefined ? "–" : formatNumber(usable), t("条现在即可训练", "usable as they stand"), "#rows", usable ? "good" : "bad"),
+    buildTile(usable === null || usable === undefined ? "–" : formatNumber(usable), t("条现在即可训练", "usable as they stand"), "#rows", usable ? "good" : usable === 0 ? "bad" : ""),
     buildTile(faulty === null ? "–" : formatNumber(faulty), t("条有错误", "faulty"), "#findings", faulty ? "bad" : ""),
     buildTile(formatNumber(countFindings(report, "warning")), t("条有提醒", "with a warning"), "#findings", countFindings(report, "warning") ? "warning" : ""),
   );

@@ -13,7 +13,7 @@ type Hub = "huggingface" | "modelscope";
 export interface CatalogueEntry {
   name: string;
   family: string;
-  template: string;
+  template: string | null;
   modalities: string[];
   repos: Partial<Record<Hub, string>>;
   parameters?: number | null;
@@ -70,7 +70,7 @@ export class CatalogueList {
     this.more.hidden = this.next === null;
     const heads = [t("模型", "Model"), t("模态", "Modalities"), t("大小", "Size"), t("许可", "Licence"), t("本平台 GPU", "On my GPUs"), ""];
     const rows = shown.map((entry) => [
-      [element("div", {}, element("strong", {}, entry.name), element("p", { class: "faint" }, `${entry.family} · ${t("模板", "template")} ${entry.template}`))],
+      [element("div", {}, element("strong", {}, entry.name), element("p", { class: "faint" }, [entry.family, entry.template ? t(`模板 ${entry.template}`, `template ${entry.template}`) : ""].filter(Boolean).join(" · ")))],
       [element("div", { class: "tags" }, ...buildModalities(entry.modalities))],
       [describeSize(entry)],
       [entry.licence ?? "–"],
