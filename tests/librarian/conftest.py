@@ -72,9 +72,9 @@ def imports(session_folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def librarian(migrated_database: str, session_folder: Path, imports: Path) -> Iterator[Librarian]:
-    """One librarian for the tests of this process."""
+    """One librarian for a module's tests, and no longer: it would take the chores of others."""
     running = Librarian(session_folder, imports)
     running.start()
     yield running
