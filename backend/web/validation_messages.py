@@ -59,6 +59,8 @@ _MESSAGES = {
     "nested_too_deep": "嵌套不能超过 {depth} 层",
     "number_too_long": "数字超出 64 位",
     "beyond_the_calendar": "超出了日历范围",
+    "one_place": "hub 和 path 必须且只能填写一个",
+    "one_source": "upload_id、path 和 hub 必须且只能填写一个",
     "half_an_account": "用户名和密码需要同时填写；已登录时两者都不填",
 }
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from backend.domain.errors import Invalid, Problem
 from backend.domain.spec import Body, PlainText
@@ -39,7 +40,7 @@ class NewDataset(Body):
     @model_validator(mode="after")
     def _has_one_source(self) -> NewDataset:
         if [self.upload_id, self.path, self.hub].count(None) != 2:
-            raise ValueError("give one of upload_id, path and hub")
+            raise PydanticCustomError("one_source", "give one of upload_id, path and hub")
         return self
 
 
