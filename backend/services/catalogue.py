@@ -20,7 +20,7 @@ from backend.domain.dataset_names import split_reference
 from backend.domain.errors import NotFound
 from backend.services.found_datasets import find_datasets
 from backend.services.found_models import find_models
-from backend.services.job_results import enter_results
+from backend.services.job_results import enter_results, find_base_model
 from backend.services.pages import Page, PageWish, read_page_by_time
 from backend.services.presets import list_presets
 from backend.tables.base_model import BaseModel
@@ -174,9 +174,8 @@ def get_model(session: Session, user: User, reference: str) -> BaseModel:
 
 
 def get_model_of_job(session: Session, user: User, job: Job) -> BaseModel:
-    """Return the model that a job ran on, told by its folder: names may be given to another one since."""
-    at_path = select(BaseModel).where(BaseModel.path == job.launch.get("model_path"))
-    return session.scalars(at_path).first() or get_model(session, user, job.spec["model"])
+    """Return the model that a job ran on; when its folder is no model's any more, the one of its name."""
+    return find_base_model(session, job) or get_model(session, user, job.spec["model"])
 
 
 # -- datasets ----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from backend import storage
@@ -19,9 +19,7 @@ _WHOLE = ("full", "freeze")
 
 def enter_results(session: Session) -> None:
     """Enter the result of every job that succeeded and left a whole model; drop those whose job was deleted."""
-    for model in session.scalars(select(BaseModel).where(BaseModel.source == "job")).all():
-        if session.get(Job, model.id) is None:
-            session.delete(model)
+    session.execute(delete(BaseModel).where(BaseModel.source == "job", BaseModel.id.not_in(select(Job.id))))
     known = select(BaseModel.id)
     query = select(Job).where(
         Job.kind == JobKind.TRAIN.value,
@@ -38,7 +36,7 @@ def _enter(session: Session, job: Job) -> None:
     found = read_model_folder(folder)
     if found is None:
         return
-    base = session.scalars(select(BaseModel).where(BaseModel.name == job.spec["model"])).first()
+    base = find_base_model(session, job)
     taken = set(session.scalars(select(BaseModel.name).where(BaseModel.owner_id == job.owner_id)))
     name = job.name if job.name not in taken else f"{job.name[:100]} {job.id[-6:]}"
     model = BaseModel(id=job.id, name=name, owner_id=job.owner_id, visibility="private")
@@ -49,6 +47,11 @@ def _enter(session: Session, job: Job) -> None:
     model.facts = {"tuneforge": {"origin": {"kind": "job", "job_id": job.id}}, "config": found.config}
     session.add(model)
     session.flush()
+
+
+def find_base_model(session: Session, job: Job) -> BaseModel | None:
+    """Return the model that a job ran on, told by its folder: names may be given to another one since."""
+    return session.scalars(select(BaseModel).where(BaseModel.path == job.launch.get("model_path"))).first()
 
 
 def find_result_path(job: Job, step: int | None) -> str | None:
