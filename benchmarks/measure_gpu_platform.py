@@ -133,14 +133,7 @@ def measure_recommended(client: httpx.Client) -> Any:
         "logging_steps": 1,
         "preprocessing_num_workers": 12,
     }
-    body = {
-        "kind": "train",
-        "model": VISION,
-        "datasets": ["pictures"],
-        "stage": "sft",
-        "finetuning_type": "lora",
-    }
-    body |= {"name": "defaults", "args": defaults, "resources": {"gpu_count": 1}}
+    body = build_body("defaults", VISION, "pictures", defaults, gpu_count=1)
     whole = body | {"args": {name: value for name, value in defaults.items() if name != "max_steps"}}
     estimate = client.post("/estimates", json=whole).raise_for_status().json()
     recommended = estimate["recommended"]
@@ -152,6 +145,22 @@ def measure_recommended(client: httpx.Client) -> Any:
     yield describe(second, 16)
     ratio = first["actual"]["step_seconds_median"] / second["actual"]["step_seconds_median"]
     yield {"id": "ratio", "samples_per_second_recommended_to_defaults": round(ratio, 3)}
+
+
+def build_body(
+    name: str, model: str, dataset: str, args: dict[str, Any], *, gpu_count: int
+) -> dict[str, Any]:
+    """Return the body of a LoRA job."""
+    return {
+        "kind": "train",
+        "name": name,
+        "model": model,
+        "datasets": [dataset],
+        "stage": "sft",
+        "finetuning_type": "lora",
+        "args": args,
+        "resources": {"gpu_count": gpu_count},
+    }
 
 
 def describe(job: dict[str, Any], samples: int) -> dict[str, Any]:
@@ -186,8 +195,7 @@ def measure_two_gpus(client: httpx.Client) -> Any:
         "logging_steps": 1,
         "learning_rate": 1e-4,
     }
-    body = {"kind": "train", "model": TEXT, "datasets": ["talk"], "stage": "sft", "finetuning_type": "lora"}
-    body |= {"name": "two-gpus", "args": args, "resources": {"gpu_count": 2}}
+    body = build_body("two-gpus", TEXT, "talk", args, gpu_count=2)
     job = client.post("/jobs", json=body).raise_for_status().json()
     job = wait_until(client, job["id"], lambda now: now["progress"]["step"] >= 10 or now["finished_at"])
     client.post(f"/jobs/{job['id']}/stop", json={"keep": True}).raise_for_status()
