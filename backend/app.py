@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
+from backend import dataset_pages
 from backend.board import BoardKeeper
 from backend.database import transaction
 from backend.services import catalogue, uptime, users
@@ -46,6 +47,7 @@ async def _keep_pulse() -> None:
 
 @asynccontextmanager
 async def _live(app: FastAPI) -> AsyncIterator[None]:
+    dataset_pages.prepare()
     prepare()
     app.state.broadcaster = Broadcaster()
     app.state.board_keeper = BoardKeeper()
@@ -56,6 +58,7 @@ async def _live(app: FastAPI) -> AsyncIterator[None]:
         pulse.cancel()
         app.state.broadcaster.close()
         await app.state.board_keeper.close()
+        dataset_pages.close()
 
 
 def build_app() -> FastAPI:

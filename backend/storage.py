@@ -193,29 +193,6 @@ def trim_partial_character(data: bytes) -> bytes:
     return data
 
 
-# -- datasets ----------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def _load_rows(path: str, mtime_ns: int) -> list[Any]:
-    file = Path(path)
-    try:
-        if file.suffix == ".jsonl":
-            with file.open(encoding="utf-8") as lines:
-                return [json.loads(line) for line in lines if line.strip()]
-        rows = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        why = type(error).__name__
-        raise NotFound(f"The dataset's file {file.name!r} cannot be read as JSON in UTF-8 ({why}).") from None
-    return rows if isinstance(rows, list) else []
-
-
-def read_rows(dataset_path: str, file_name: str) -> list[Any]:
-    """Return a dataset's rows as its file holds them, whatever they are."""
-    path = resolve(get_home() / dataset_path, file_name)
-    return _load_rows(str(path), path.stat().st_mtime_ns)
-
-
 # -- predictions -------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from backend.dataset_files.checking import FINDINGS_FILE, CheckReport, check
 from backend.dataset_files.cleaning import write_cleaned
-from backend.dataset_files.paging import RowPage, read_rows
+from backend.dataset_files.paging import RowPage, read_rows, read_rows_at
 from backend.dataset_files.recognising import Recognition, recognise
 from backend.dataset_files.rendering import Rendered, render
 
@@ -14,6 +14,7 @@ __all__ = [
     "RowPage",
     "check",
     "read_rows",
+    "read_rows_at",
     "recognise",
     "render",
     "write_cleaned",

@@ -53,8 +53,7 @@ def read_rows(
     log = findings_file or folder / FINDINGS_FILE
     if finding:
         numbers = list_rows_with(log, finding)
-        wanted = numbers[offset : offset + limit]
-        found = [row for number in wanted for row in islice(_read_on(folder, files, number), 1)]
+        found = list(_read_at(folder, files, numbers[offset : offset + limit]))
         page = RowPage(total=len(numbers))
     elif query:
         found, total = _search(folder, files, query, offset, limit)
@@ -65,6 +64,23 @@ def read_rows(
     codes = _list_codes(log, {number for number, _, _ in found})
     page.rows = [show_row(mapping, *one, codes.get(one[0], [])) for one in found]
     return page
+
+
+def read_rows_at(folder: Path, info: dict[str, Any], numbers: list[int]) -> list[dict[str, Any]]:
+    """Return the rows with these numbers, in this order, without what was found about them."""
+    try:
+        mapping = parse_mapping(info)
+        files = list_data_files(folder, mapping.file_name)
+    except (BadMapping, Unreadable):
+        return []
+    return [show_row(mapping, *one, []) for one in _read_at(folder, files, numbers[:_MOST])]
+
+
+def _read_at(
+    folder: Path, files: list[DataFile], numbers: list[int]
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    for number in numbers:
+        yield from islice(_read_on(folder, files, number), 1)
 
 
 def show_row(

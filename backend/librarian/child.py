@@ -124,6 +124,12 @@ TOO_LARGE = {
     "detail": "This needs more memory than one import may take. Split the file into parts, or use jsonl or parquet.",
     "detail_zh": "处理它所需的内存超过上限。请拆分文件，或改用 jsonl、parquet 格式。",
 }
+CRASHED = {
+    "code": "crashed",
+    "detail": "Reading it crashed several times: a file in it is damaged, or needs more memory than one import may "
+    "take. Write the file anew and upload it again; split it into parts if it is large.",
+    "detail_zh": "读取时多次崩溃：其中的文件已损坏，或所需内存超过上限。请重新生成该文件后再上传；文件较大时请先拆分。",
+}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.database import transaction
-from backend.librarian.child import AGAIN_EXIT, TOO_LARGE
+from backend.librarian.child import AGAIN_EXIT, CRASHED
 from backend.librarian.kinds import MODULES, load_module
 from backend.librarian.running import LOST_EXIT
 from backend.services import chores
@@ -92,8 +92,8 @@ class Keeper:
                 crashed = code != AGAIN_EXIT
                 if chores.give_back(session, one.chore_id, one.claim, crashed=crashed):
                     return
-                chores.finish(session, one.chore_id, one.claim, "failed", TOO_LARGE)
-                load_module(one.kind).note_end(session, one.subject_id, "failed", TOO_LARGE)
+                chores.finish(session, one.chore_id, one.claim, "failed", CRASHED)
+                load_module(one.kind).note_end(session, one.subject_id, "failed", CRASHED)
         except chores.ChoreLost:
             return
 

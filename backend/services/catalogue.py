@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -14,8 +13,7 @@ from sqlalchemy import ColumnElement, case, exists, func, or_, select
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session, aliased
 
-from backend import storage
-from backend.dataset_files import read_rows
+from backend import dataset_pages, storage
 from backend.domain.dataset_names import split_reference
 from backend.domain.errors import NotFound
 from backend.services.found_datasets import find_datasets
@@ -35,6 +33,7 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 _FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 _SOUNDS = (".wav", ".mp3", ".flac", ".ogg", ".m4a")
 _MEDIA = frozenset((*_PICTURES, *_FILMS, *_SOUNDS))
+_ROWS_AT_ONCE = 200
 _DISCOVERY_LOCK = 0x6469_7363
 
 
@@ -221,34 +220,34 @@ def build_job_name(dataset: Dataset) -> str:
 
 def list_rows(dataset: Dataset, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
     """Return rows `offset` … as conversations with the names of their pictures, and how many there are."""
-    if dataset.report:
-        folder = storage.get_home() / dataset.path
-        page = read_rows(folder, _as_dict(dataset.facts.get("dataset_info")), offset, limit)
-        return page.rows, page.total or 0
-    rows = storage.read_rows(dataset.path, str(dataset.facts.get("file_name", "data.json")))
+    mapping = get_mapping(dataset)
+    rows, total = dataset_pages.read_rows(get_folder(dataset), mapping, offset, limit)
+    if not total and dataset.example_count and not dataset.report:
+        name = mapping["file_name"]
+        raise NotFound(
+            f"The dataset's file {name!r} cannot be read. Put it right, or describe it in {storage.FACTS_FILE}.",
+            zh=f"无法读取数据文件“{name}”，请修正该文件，或在 {storage.FACTS_FILE} 中正确描述它。",
+        )
+    return rows, total or 0
+
+
+def list_rows_at(dataset: Dataset, numbers: list[int]) -> list[dict[str, Any]]:
+    """Return the rows with these numbers, in this order."""
+    return dataset_pages.read_rows_at(get_folder(dataset), get_mapping(dataset), numbers)
+
+
+def get_folder(dataset: Dataset) -> Path:
+    """Return where a dataset's files lie."""
+    folder = storage.get_home() / dataset.path
+    if not folder.is_dir():
+        raise NotFound("The files of this dataset are not there yet.", zh="该数据集的文件尚不存在。")
+    return folder
+
+
+def get_mapping(dataset: Dataset) -> dict[str, Any]:
+    """Return a dataset's entry for `dataset_info.json`, with the name of its file."""
     info = _as_dict(dataset.facts.get("dataset_info"))
-    found = [_read_row(index, row, info) for index, row in enumerate(rows[offset : offset + limit], offset)]
-    return found, len(rows)
-
-
-def _read_row(index: int, row: Any, info: dict[str, Any]) -> dict[str, Any]:
-    """Return one row in ShareGPT form as a conversation; what is none is left out."""
-    columns, tags = _as_dict(info.get("columns")), _as_dict(info.get("tags"))
-    role, content = tags.get("role_tag", "from"), tags.get("content_tag", "value")
-    names = {tags.get("user_tag", "human"): "user", tags.get("assistant_tag", "gpt"): "assistant"}
-    row = _as_dict(row)
-    turns = row.get(columns.get("messages", "conversations"))
-    images = row.get(columns.get("images", "images"))
-    messages = [
-        {
-            "role": names.get(str(turn.get(role)), str(turn.get(role, ""))),
-            "content": str(turn.get(content, "")),
-        }
-        for turn in (turns if isinstance(turns, list) else [])
-        if isinstance(turn, dict)
-    ]
-    pictures = [str(image) for image in images] if isinstance(images, list) else []
-    return {"index": index, "messages": messages, "images": pictures}
+    return {"file_name": dataset.facts.get("file_name", "data.json")} | info
 
 
 def _as_dict(value: Any) -> dict[str, Any]:
@@ -268,14 +267,21 @@ def find_missing_media(dataset: Dataset) -> str | None:
     if dataset.report or not set(dataset.modalities) - {"text"}:  # its check has looked at every one
         return None
     try:
-        rows, _ = list_rows(dataset, 0, sys.maxsize)
+        missing = _list_missing_media(dataset)
     except NotFound as error:
         return error.detail
-    root = storage.get_home() / dataset.path
-    missing = [
-        (row["index"], image) for row in rows for image in row["images"] if not storage.has_file(root, image)
-    ]
     if not missing:
         return None
     examples = "; ".join(f"row {index}: {image!r}" for index, image in missing[:3])
     return f"{len(missing)} of its pictures are missing ({examples}); put them back or choose another dataset"
+
+
+def _list_missing_media(dataset: Dataset) -> list[tuple[int, str]]:
+    root, missing, number, total = get_folder(dataset), [], 0, 1
+    while number < total:
+        rows, total = list_rows(dataset, number, _ROWS_AT_ONCE)
+        number += _ROWS_AT_ONCE
+        for row in rows:
+            names = [name for name in row["images"] if isinstance(name, str)]
+            missing += [(row["index"], name) for name in names if not storage.has_file(root, name)]
+    return missing

@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from backend import storage_datasets
-from backend.dataset_files import read_rows, render
+from backend import dataset_pages, storage_datasets
 from backend.domain.datasets.findings import FINDINGS
 from backend.domain.errors import Invalid, NotFound, Problem
 from backend.services import catalogue
@@ -78,25 +77,28 @@ def list_rows(
 ) -> tuple[list[dict[str, Any]], int | None]:
     """Return rows as conversations with their findings, and how many there are (None: not counted to the end)."""
     if not dataset.report and query is None and finding is None:
-        rows, total = catalogue.list_rows(dataset, offset, limit)
-        return [row | {"findings": []} for row in rows], total
-    folder = storage_datasets.get_folder(dataset.path)
-    if not folder.is_dir():
-        raise NotFound("The files of this dataset are not there yet.", zh="该数据集的文件尚不存在。")
-    info = dataset.facts.get("dataset_info") or {}
-    findings = storage_datasets.get_findings_file(dataset.path)
-    page = read_rows(folder, info, offset, limit, query, finding, findings_file=findings)
-    return page.rows, page.total
+        return catalogue.list_rows(dataset, offset, limit)
+    return dataset_pages.read_rows(
+        catalogue.get_folder(dataset),
+        catalogue.get_mapping(dataset),
+        offset,
+        limit,
+        query,
+        finding,
+        findings_file=storage_datasets.get_findings_file(dataset.path),
+    )
 
 
 def render_row(dataset: Dataset, index: int, template: str) -> dict[str, Any]:
     """Return how LLaMA-Factory's template writes one row, and which of it is learnt."""
-    rows, _ = list_rows(dataset, index, 1, None, None)
-    if not rows:
-        raise NotFound("There is no such row.", zh="没有这一行。")
     try:
-        return render(rows[0], template).to_dict()
+        rendered = dataset_pages.render_row(
+            catalogue.get_folder(dataset), catalogue.get_mapping(dataset), index, template
+        )
     except KeyError:
         raise Invalid(
             [Problem(("query", "template"), f"there is no template {template!r}", f"没有模板“{template}”")]
         ) from None
+    if rendered is None:
+        raise NotFound("There is no such row.", zh="没有这一行。")
+    return rendered

@@ -125,10 +125,10 @@ def _compare_evaluations(
     session: Session, user: User, compared: list[Job], offset: int, limit: int, rows_wanted: RowChoice
 ) -> dict[str, Any]:
     answered = list(itertools.islice(_iterate_answers(compared, rows_wanted), offset, offset + limit + 1))
-    dataset = _find_common_dataset(session, user, compared)
+    sources = _find_source_rows(session, user, compared, [index for index, *_ in answered[:limit]])
     rows = []
     for index, first, answers in answered[:limit]:
-        source = _get_source_row(dataset, index) if dataset else {}
+        source = sources.get(index, {})
         rows.append(
             {
                 "index": index,
@@ -179,29 +179,31 @@ def _summarize(job: Job) -> dict[str, Any]:
     }
 
 
-def _find_common_dataset(session: Session, user: User, compared: list[Job]) -> Dataset | None:
-    """Return the one dataset that all jobs predicted whole, row by row.
+def _find_source_rows(
+    session: Session, user: User, compared: list[Job], numbers: list[int]
+) -> dict[int, dict[str, Any]]:
+    """Return questions and pictures of these rows of the one dataset that all jobs predicted whole, row by row.
 
     LLaMA-Factory predicts a dataset's rows in order; with several datasets or a cut they may not line up,
     and then no pictures are shown rather than wrong ones.
     """
     names = {tuple(job.spec["datasets"]) for job in compared}
     if len(names) != 1 or len(only := next(iter(names))) != 1:
-        return None
+        return {}
     try:
         dataset = catalogue.get_dataset(session, user, only[0])
         _, total = catalogue.list_rows(dataset, 0, 1)
-    except NotFound:
-        return None
-    expected = min(total, *(int(job.spec["args"].get("max_samples") or total) for job in compared))
-    if any(storage.count_predictions(job.id, job.attempt) != expected for job in compared):
-        return None
-    return dataset
+        expected = min(total, *(int(job.spec["args"].get("max_samples") or total) for job in compared))
+        if any(storage.count_predictions(job.id, job.attempt) != expected for job in compared):
+            return {}
+        rows = catalogue.list_rows_at(dataset, numbers)
+    except (NotFound, Conflict):  # gone, or not to be read any more
+        return {}
+    return {row["index"]: _show_source(dataset, row) for row in rows}
 
 
-def _get_source_row(dataset: Dataset, index: int) -> dict[str, Any]:
-    row = catalogue.list_rows(dataset, index, 1)[0][0]
-    images = [build_media_url(dataset, image) for image in row["images"]]
+def _show_source(dataset: Dataset, row: dict[str, Any]) -> dict[str, Any]:
+    images = [build_media_url(dataset, image) for image in row["images"] if isinstance(image, str)]
     return {"prompt": _get_question(row), "images": images}
 
 

@@ -7,6 +7,7 @@ and says so in the log only, it stops the whole run, or it trains on it. `Proble
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -146,7 +147,7 @@ def _convert_messages(mapping: Mapping, row: dict[str, Any], made: Conversation)
     if messages is None:
         return
     first = messages[0] if messages else None
-    if first is not None and mapping.system_tag and first.get(mapping.role_tag or "") == mapping.system_tag:
+    if first is not None and mapping.system_tag and _get_role(mapping, first) == mapping.system_tag:
         made.system = first.get(mapping.content_tag or "")
         messages = messages[1:]
     else:
@@ -165,6 +166,12 @@ def _convert_messages(mapping: Mapping, row: dict[str, Any], made: Conversation)
         broken = True
     if not broken:
         _answer_messages(mapping, row, roles, aligned, made)
+
+
+def _get_role(mapping: Mapping, message: Message) -> Any:
+    """Return a message's role; a list or an object is none that any mapping knows."""
+    role = message.get(mapping.role_tag or "")
+    return role if isinstance(role, Hashable) else str(role)
 
 
 def _name_roles(mapping: Mapping) -> dict[Any, str]:
@@ -212,7 +219,7 @@ def _align(
     )
     aligned: list[Message] = []
     for turn, message in enumerate(messages):
-        role = message.get(mapping.role_tag or "")
+        role = _get_role(mapping, message)
         if role not in accepted[turn % 2]:
             _report_role(mapping, turn, role, roles, made)
             return aligned, True
@@ -277,7 +284,7 @@ def _answer_messages(
 def _take_pair(mapping: Mapping, pair: list[Any], roles: dict[Any, str], made: Conversation) -> list[Message]:
     answers = []
     for name, message in zip((mapping.chosen, mapping.rejected), pair, strict=True):
-        role = message.get(mapping.role_tag or "")
+        role = _get_role(mapping, message)
         if role not in roles:
             made.add(
                 "pair_role_unknown",
@@ -300,7 +307,7 @@ def _merge_tool_messages(
     aligned: list[Message] = []
     answers: list[Any] = []
     for number, message in enumerate(messages):
-        role, content = message.get(mapping.role_tag or ""), message.get(mapping.content_tag or "")
+        role, content = _get_role(mapping, message), message.get(mapping.content_tag or "")
         calls = message.get("tool_calls")
         if role in (mapping.assistant_tag, mapping.function_tag) and calls:
             role = mapping.function_tag
