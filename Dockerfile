@@ -33,10 +33,10 @@ CMD ["tuneforge", "web"]
 FROM base AS worker
 # Triton compiles small C files when a model runs.
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
-RUN uv sync --frozen --no-dev --no-install-project --extra worker --extra deepspeed
+RUN uv sync --frozen --no-dev --no-install-project --extra worker --extra deepspeed --extra bitsandbytes
 COPY backend backend
 COPY worker worker
-RUN uv sync --frozen --no-dev --extra worker --extra deepspeed
+RUN uv sync --frozen --no-dev --extra worker --extra deepspeed --extra bitsandbytes
 USER tuneforge
 VOLUME /data
 CMD ["tuneforge-node", "node"]

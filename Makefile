@@ -100,11 +100,11 @@ $(UV): scripts/bootstrap_uv.py
 	$(PYTHON3) scripts/bootstrap_uv.py
 
 .venv/.runtime: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --inexact --all-extras --no-dev
+	$(UV) sync --frozen --inexact --all-extras --no-extra bitsandbytes --no-dev
 	touch $@
 
 .venv/.dev: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --inexact --all-extras --group dev
+	$(UV) sync --frozen --inexact --all-extras --no-extra bitsandbytes --group dev
 	touch .venv/.runtime $@
 
 .tools/bin/npm: scripts/bootstrap_node.sh scripts/node-requirements.txt | $(UV)

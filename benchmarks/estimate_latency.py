@@ -66,6 +66,7 @@ def build_job(model: str, finetuning_type: str, gpu_kind: str) -> Callable[[], d
             gpu_kind=gpu_kind,
             gpu_count=2,
             gpu_counts=(1, 2, 4, 8),
+            packages=frozenset({"liger-kernel", "flash-attn", "bitsandbytes"}),
         )
 
     return estimate

@@ -40,13 +40,12 @@ def describe() -> dict[str, Any]:
         "transformers": importlib.metadata.version("transformers"),
         "groups": [{"id": group["id"], "label": group["label"]} for group in notes["groups"]],
         "arguments": [
-            _describe_user_argument(group, name, fields[name], facts)
+            _describe_user_argument(group, name, fields[name], facts) | _describe_choice_packages(notes, name)
             for group in notes["groups"]
             for name in group["arguments"]
         ],
         "refused": {name: item["reason"] for item in notes["refused"] for name in item["names"]},
-        "optimizer_packages": notes["optimizer_packages"],
-        "missing_packages": _list_missing_packages(notes),
+        "optional_packages": _list_optional_packages(notes),
         **facts,
     }
 
@@ -99,24 +98,21 @@ def _read_facts() -> dict[str, Any]:
     return {"templates": sorted(TEMPLATES), "tool_formats": sorted(TOOLS), "schedule_settings": settings}
 
 
-def _list_missing_packages(notes: dict[str, Any]) -> list[str]:
-    """Return the optional packages that the one lock file does not install."""
-    wanted = set(notes["optimizer_packages"].values()) | {"hqq", "eetq"}
+def _list_optional_packages(notes: dict[str, Any]) -> list[str]:
+    """Return the packages that some arguments need and a node may lack."""
+    wanted = {package for choices in notes["choice_packages"].values() for package in choices.values()}
     wanted |= {
         note["package"]
         for group in notes["groups"]
         for note in group["arguments"].values()
         if "package" in note
     }
-    return sorted(name for name in wanted if not _is_installed(name))
+    return sorted(wanted)
 
 
-def _is_installed(package: str) -> bool:
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def _describe_choice_packages(notes: dict[str, Any], name: str) -> dict[str, Any]:
+    packages = notes["choice_packages"].get(name)
+    return {"choice_packages": packages} if packages else {}
 
 
 def _describe_user_argument(

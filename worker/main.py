@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import IO
 
 from backend.domain.protocol import AttemptKey, Device, Welcome
@@ -33,9 +32,9 @@ from worker.marks import end_orphans
 from worker.roster import Roster
 from worker.settings import SettingsError, WorkerSettings, read_settings
 from worker.starter import Starter
+from worker.versions import read_versions
 
 STOP_SECONDS = 115.0
-_PACKAGES = ("tuneforge", "llamafactory", "transformers", "torch", "peft", "swanlab", "deepspeed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -227,15 +226,6 @@ def start_demonstration(settings: WorkerSettings) -> subprocess.Popen[bytes]:
             start_new_session=True,
             env=environment | {"TUNEFORGE_HOME": str(settings.home)},
         )
-
-
-def read_versions() -> dict[str, str]:
-    """Return the versions that decide how a run comes out."""
-    found = {"python": sys.version.split()[0]}
-    for package in _PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def _say(text: str) -> None:

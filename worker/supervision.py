@@ -26,6 +26,7 @@ from worker.reporter import LeaseLost, Reporter
 from worker.roster import Seat
 from worker.settings import WorkerSettings
 from worker.tail import read_log_end
+from worker.versions import find_lack
 from worker.workspace import Workspace, replace_text
 
 _TICK_SECONDS = 0.2
@@ -139,6 +140,9 @@ class Supervision:
             return None
         if self._signals.at is not None:
             return Ending(EndReason.NODE_STOPPED)
+        lack = find_lack(self._order.config_yaml)
+        if lack is not None:
+            return Ending(EndReason.BAD_CONFIG, lack)
         try:
             meeting = self._lay_out()
             if self._wish is not None or self._ended_elsewhere_at is not None:

@@ -1,32 +1,18 @@
-"""LLaMA-Factory's arguments: which there are, what the platform's form starts from, and what may be asked for.
-
-`arguments.json` beside this module is written by `scripts/describe_arguments.py` out of the dataclasses of
-the installed LLaMA-Factory and transformers, so that neither is imported here. It is part of the program
-and read once, when this module is imported.
-"""
+"""LLaMA-Factory's arguments: which there are, what the platform's form starts from, and what may be asked for."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
+from backend.domain.argument_description import ARGUMENTS, DESCRIPTION
 from backend.domain.argument_rules import Job, find_conflicts
 from backend.domain.argument_values import check_value, explain_unknown_name, make_printable
 from backend.domain.errors import Problem
 
-_DESCRIPTION: dict[str, Any] = json.loads(
-    resources.files("backend.domain").joinpath("arguments.json").read_text(encoding="utf-8")
-)
-_ARGUMENTS: dict[str, dict[str, Any]] = {one["name"]: one for one in _DESCRIPTION["arguments"]}
-_REFUSED: dict[str, dict[str, str]] = _DESCRIPTION["refused"]
-_MISSING_PACKAGES = frozenset(_DESCRIPTION["missing_packages"])
-
-
-def is_installed(package: str) -> bool:
-    """Tell whether a node has an optional package (`liger-kernel`, `bitsandbytes`) that some arguments need."""
-    return package not in _MISSING_PACKAGES
+_REFUSED: dict[str, dict[str, str]] = DESCRIPTION["refused"]
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def build_defaults(*, kind: str, stage: str, finetuning_type: str, device: str) -> dict[str, Any]:
@@ -80,23 +66,21 @@ def list_arguments() -> list[dict[str, Any]]:
     it out means to a LoRA job on a GPU), `group` and `group_label`, `kinds` of job, `label` and `help`
     (`{"en", "zh"}`), and where they apply `choices`, `minimum`, `maximum`, `exclusive_minimum`,
     `exclusive_maximum`, `methods` (the fine-tuning methods on which it acts), `form` (`quick` or `expert`),
-    `gpu` (a CPU cannot), `unavailable` (the package this installation lacks).
+    `gpu` (a CPU cannot), `package` (which it needs), `choice_packages` (which a choice needs).
     """
     defaults = build_defaults(kind="train", stage="sft", finetuning_type="lora", device="cuda")
     defaults |= build_defaults(kind="train", stage="sft", finetuning_type="freeze", device="cuda")
-    labels = {group["id"]: group["label"] for group in _DESCRIPTION["groups"]}
+    labels = {group["id"]: group["label"] for group in DESCRIPTION["groups"]}
     listed = []
-    for one in _ARGUMENTS.values():
+    for one in ARGUMENTS.values():
         extra = {"default": defaults.get(one["name"], one["default"]), "group_label": labels[one["group"]]}
-        if one.get("package") in _MISSING_PACKAGES:
-            extra["unavailable"] = one["package"]
         listed.append(one | extra)
     return listed
 
 
 def list_templates() -> list[str]:
     """Return the names of LLaMA-Factory's chat templates."""
-    return list(_DESCRIPTION["templates"])
+    return list(DESCRIPTION["templates"])
 
 
 def check_arguments(
@@ -109,11 +93,13 @@ def check_arguments(
     device: str,
     template: str | None,
     dataset_count: int | None = None,
+    lacking: Mapping[str, str] = _NOTHING,
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return the arguments as the run gets them, without the defaults, and every problem with `args` at once.
 
-    What they return adds to `args` only what follows from it: see `_settle`. LLaMA-Factory itself checks no
-    types in a YAML file and stops at the first of its rules, after a slow start on a GPU.
+    `lacking` are the optional packages that a node of the GPU kind lacks, each with that node's name. What is
+    returned adds to `args` only what follows from it: see `_settle`. LLaMA-Factory itself checks no types in a YAML
+    file and stops at the first of its rules, after a slow start on a GPU.
     """
     sound: dict[str, Any] = {}
     problems: list[Problem] = []
@@ -125,7 +111,7 @@ def check_arguments(
             problems.append(problem)
     defaults = build_defaults(kind=kind, stage=stage, finetuning_type=finetuning_type, device=device)
     settled = _settle(sound, defaults) if kind == "train" else sound
-    complete = {one["name"]: one["default"] for one in _ARGUMENTS.values()} | defaults | settled
+    complete = {one["name"]: one["default"] for one in ARGUMENTS.values()} | defaults | settled
     job = Job(
         args=complete,
         given=frozenset(sound),
@@ -134,9 +120,11 @@ def check_arguments(
         gpu_count=gpu_count,
         template=template,
         dataset_count=dataset_count,
-        description=_DESCRIPTION,
+        device=device,
+        lacking=lacking,
+        description=DESCRIPTION,
     )
-    if template is not None and template not in _DESCRIPTION["templates"]:
+    if template is not None and template not in DESCRIPTION["templates"]:
         problems.append(
             Problem(
                 ("model",),
@@ -149,6 +137,7 @@ def check_arguments(
         if not faulty.intersection(conflict.names):
             asked = [name for name in conflict.names if name in args] or list(conflict.names)
             problems.append(Problem(("args", asked[0]), conflict.msg, conflict.msg_zh))
+            faulty.add(asked[0])
     return settled, problems
 
 
@@ -157,9 +146,9 @@ def _check_argument(name: str, value: Any, kind: str, device: str) -> Problem | 
     loc = ("args", make_printable(name))
     if name in _REFUSED:
         return Problem(loc, _REFUSED[name]["en"], _REFUSED[name]["zh"])
-    described = _ARGUMENTS.get(name)
+    described = ARGUMENTS.get(name)
     if described is None:
-        return Problem(loc, *explain_unknown_name(name, _ARGUMENTS))
+        return Problem(loc, *explain_unknown_name(name, ARGUMENTS))
     if kind not in described["kinds"]:
         return Problem(
             loc,
@@ -167,25 +156,18 @@ def _check_argument(name: str, value: Any, kind: str, device: str) -> Problem | 
             f"对{'训练' if kind == 'train' else '评估'}任务不起作用，请删除此项",
         )
     fault = check_value(described, value)
-    if fault is None and value is not None and value is not False:
-        fault = _find_lack(described, device)
-    return Problem(loc, *fault) if fault else None
-
-
-def _find_lack(described: Mapping[str, Any], device: str) -> tuple[str, str] | None:
-    """Say why an argument cannot be switched on where this job would run."""
-    if described.get("gpu") and device == "cpu":
-        return (
+    if (
+        fault is None
+        and value is not None
+        and value is not False
+        and described.get("gpu")
+        and device == "cpu"
+    ):
+        fault = (
             "it needs a GPU, and this job runs on the CPU; leave it out or choose a GPU in resources",
             "此项需要 GPU，而该任务在 CPU 上运行；请删除此项，或在资源配置中选择 GPU",
         )
-    package = described.get("package")
-    if package in _MISSING_PACKAGES:
-        return (
-            f"it needs the package {package}, which this platform's nodes do not have; leave it out",
-            f"此项需要软件包 {package}，平台节点未安装；请删除此项",
-        )
-    return None
+    return Problem(loc, *fault) if fault else None
 
 
 def _settle(args: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from backend.domain.estimate.run_settings import RunSettings, parse_run_settings
 from backend.domain.estimate.train_run import estimate_train_run
 from backend.domain.gpu_kinds import GpuKind, describe_gpu_kind
 from backend.domain.model_facts import ModelFacts
+from backend.domain.packages import WORKER_PACKAGES
 from backend.domain.protocol import Probe
 
 __all__ = ["DatasetFacts", "estimate_job"]
@@ -75,24 +76,24 @@ def estimate_job(
     correction: Correction | None = None,
     probe: Probe | None = None,
     gpu_counts: Sequence[int] = (),
+    packages: frozenset[str] = WORKER_PACKAGES,
 ) -> dict[str, Any]:
     """Return the estimate of a job in the shape of the REST contract.
 
-    `args` are LLaMA-Factory's arguments, complete with the platform's defaults; `memory_bytes` is what one device
-    of the kind really has. `tuned` says that an evaluated model was tuned, so that it knows when to stop. Seconds
-    are of wall time and bytes of one device. `duration_seconds` is the sum of all of `breakdown_seconds` but
-    `queue`, and is what is paid for; `memory_bytes.parts` add up to its `expected`. Nothing unknown is an error:
-    it widens the range and is said in `warnings`. `correction` is what finished jobs taught (`estimate.history`);
-    `modelled_seconds` are those without it, for the history to learn from. `probe` is what was measured of the
-    device (`tuneforge calibrate`), instead of its published figures. `gpu_counts` are the numbers of devices that
-    could be chosen instead: `by_gpu_count` compares them for the same global batch.
+    `args` are complete with the platform's defaults; `memory_bytes` is what one device of the kind really has.
+    `tuned` says that an evaluated model was tuned, so that it knows when to stop. Seconds are of wall time and bytes
+    of one device. `duration_seconds` is the sum of `breakdown_seconds` but `queue`, and is paid for;
+    `memory_bytes.parts` add up to its `expected`. Nothing unknown is an error: it widens the range and is said in
+    `warnings`. `correction` is what finished jobs taught (`estimate.history`), `modelled_seconds` are those without
+    it. `probe` is what was measured of the device (`tuneforge calibrate`) instead of its published figures.
+    `by_gpu_count` compares `gpu_counts`, other numbers of devices, for the same global batch. `packages` are the
+    optional ones that every node of the kind has.
     """
     gpu = keep_room_for_communication(describe_gpu_kind(gpu_kind, memory_bytes, probe), gpu_count)
     run = parse_run_settings(
-        args, model=model, gpu=gpu, gpu_count=gpu_count, stage=stage, finetuning_type=finetuning_type
-    )
-    data = combine_datasets(datasets)
-    is_train = kind == "train"
+        args, model=model, gpu=gpu, gpu_count=gpu_count, stage=stage, finetuning_type=finetuning_type, packages=packages
+    )  # fmt: skip
+    data, is_train = combine_datasets(datasets), kind == "train"
     outcome = estimate_train_run(run, args, data) if is_train else _estimate_evaluate(run, args, data, tuned)
     warnings = _list_unknown(run, data)
     widen = _UNKNOWN_SPREAD ** len(warnings)

@@ -65,19 +65,6 @@ def _find_room_problem(
     )
 
 
-def find_deepspeed_problem(session: Session, gpu_kind: str) -> Iterator[Problem]:
-    """Yield which node lacks DeepSpeed, as a job may come to any that has its GPUs."""
-    lacking = nodes.list_lacking(session, gpu_kind, "deepspeed")
-    if lacking:
-        yield Problem(
-            ("args", "deepspeed"),
-            f"DeepSpeed is not installed on node {lacking[0]}; choose FSDP, or ask an administrator to install it "
-            "there: uv sync --extra worker --extra deepspeed, then restart the node",
-            f"节点 {lacking[0]} 未安装 DeepSpeed；请选择 FSDP，或请管理员在该节点执行 "
-            "uv sync --extra worker --extra deepspeed 后重启节点",
-        )
-
-
 def choose_gpu_kind(session: Session) -> str:
     """Return the GPU kind of a job that names none: the one of which a node has most, GPUs before CPUs."""
     sizes = nodes.list_sizes(session)

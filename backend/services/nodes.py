@@ -16,6 +16,7 @@ from backend import queue
 from backend.domain.audit import Action
 from backend.domain.errors import NotFound
 from backend.domain.job import ACTIVE, JobStatus
+from backend.domain.packages import OPTIONAL_PACKAGES
 from backend.domain.protocol import AttemptKey, Calibration, Heartbeat, HeartbeatReply, Probe, Registration
 from backend.services import audit, shares
 from backend.services.pages import Page, PageWish, read_page
@@ -166,13 +167,15 @@ def list_sizes(session: Session) -> dict[str, list[int]]:
     return {kind: sorted(counts, reverse=True) for kind, counts in sizes.items()}
 
 
-def list_lacking(session: Session, gpu_kind: str, package: str) -> list[str]:
-    """Return the names of the nodes that have GPUs of the kind and have not reported the package; lost ones too."""
-    return [
-        node.name
-        for node in list_nodes(session)
-        if package not in node.versions and any(device["kind"] == gpu_kind for device in node.devices)
-    ]
+def list_lacking(session: Session) -> dict[str, dict[str, str]]:
+    """Return by GPU kind the optional packages that a node of the kind has not reported, each with that node's name;
+    lost nodes count, as they may come back."""
+    lacking: dict[str, dict[str, str]] = {}
+    for node in list_nodes(session):
+        missing = {package: node.name for package in OPTIONAL_PACKAGES if package not in node.versions}
+        for kind in {device["kind"] for device in node.devices}:
+            lacking[kind] = missing | lacking.get(kind, {})
+    return lacking
 
 
 def find_name(session: Session, node_id: str | None) -> str | None:

@@ -16,6 +16,7 @@ from backend.domain.estimate.history import Cell
 from backend.domain.estimator import DatasetFacts, estimate_job
 from backend.domain.job import JobKind
 from backend.domain.model_facts import parse_model_facts
+from backend.domain.packages import OPTIONAL_PACKAGES
 from backend.domain.sharding import build_sharding_files
 from backend.domain.spec import EvaluateBody, PreparedJob, TrainBody, Unfetched, build_job_name, parse_adapter
 from backend.services import (
@@ -69,10 +70,9 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
         device=device,
         template=weights.model.template if weights else None,
         dataset_count=len(body.datasets),
+        lacking=nodes.list_lacking(session).get(gpu_kind, {}),
     )
     problems += argument_problems
-    if args.get("deepspeed"):
-        problems.extend(device_choice.find_deepspeed_problem(session, gpu_kind))
     if problems or weights is None:
         raise Invalid(problems)
     defaults = build_defaults(kind=kind.value, stage=stage, finetuning_type=finetuning_type, device=device)
@@ -354,6 +354,7 @@ def _estimate(
         correction=estimate_history.find_correction(session, group, modelled_on),
         probe=probe,
         gpu_counts=_list_counts(session, gpu_kind, gpu_count),
+        packages=frozenset(OPTIONAL_PACKAGES) - nodes.list_lacking(session).get(gpu_kind, {}).keys(),
     )
     return estimate | {"group": group._asdict(), "modelled_on": modelled_on}
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from backend.domain.packages import OPTIONAL_PACKAGES, WORKER_PACKAGES
+
+LACKING = dict.fromkeys(set(OPTIONAL_PACKAGES) - WORKER_PACKAGES - {"deepspeed"}, "gpu-2")
+"""What the machine of the tests lacks, which is what the lock file has no extra for but bitsandbytes."""
+
 _VALIDATED: dict[str, Any] = {"val_size": 4, "eval_strategy": "steps", "eval_steps": 5, "save_steps": 5}
 
 

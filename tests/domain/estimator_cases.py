@@ -81,4 +81,5 @@ def jobs(draw: st.DrawFn, kinds: tuple[str, ...] = ("train", "evaluate")) -> dic
         "gpu_count": draw(st.sampled_from([1, 2, 8])),
         "memory_bytes": draw(st.sampled_from([None, 24 * GIB, 140 * GIB])),
         "tier": draw(st.sampled_from(["express", "flex", "spot"])),
+        "packages": frozenset(draw(st.sets(st.sampled_from(["liger-kernel", "flash-attn", "bitsandbytes"])))),
     }

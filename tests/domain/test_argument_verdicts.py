@@ -13,7 +13,7 @@ import pytest
 
 from backend.domain import llamafactory
 from backend.domain.arguments import build_defaults, check_arguments
-from tests.domain.argument_cases import SOUND, UNSOUND, Case
+from tests.domain.argument_cases import LACKING, SOUND, UNSOUND, Case
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"cutoff_len": 64, "num_train_epochs": 1, "gradient_accumulation_steps": 1}
@@ -80,6 +80,7 @@ def check(case: Case) -> tuple[dict[str, Any], list[str]]:
         device="cpu",
         template="qwen",
         dataset_count=len(case.datasets),
+        lacking=LACKING,
     )
     return args, [str(problem.loc[1]) for problem in problems]
 

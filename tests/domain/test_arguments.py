@@ -13,7 +13,7 @@ import pytest
 
 from backend.domain.arguments import build_defaults, check_arguments, list_arguments
 from backend.domain.errors import Problem
-from tests.domain.argument_cases import SOUND, UNSOUND, Case
+from tests.domain.argument_cases import LACKING, SOUND, UNSOUND, Case
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,6 +27,7 @@ def check(args: dict[str, Any], **job: Any) -> tuple[dict[str, Any], list[Proble
         "gpu_count": 1,
         "device": "cuda",
         "template": "qwen2_vl",
+        "lacking": LACKING,
     }
     return check_arguments(args, **(usual | job))
 

@@ -81,8 +81,25 @@ def test_what_is_recommended_fits_is_faster_and_learns_the_same(job: Json) -> No
     same = ("per_device_train_batch_size", "gradient_accumulation_steps")
     before_batch, after_batch = (one[same[0]] * one[same[1]] for one in (job["args"], args))
     assert before_batch == after_batch
-    allowed = {*same, "disable_gradient_checkpointing", "enable_liger_kernel", "dataloader_num_workers"}
-    assert set(advice["args"]) <= allowed
+    switches = {"disable_gradient_checkpointing", "enable_liger_kernel", "flash_attn"}
+    assert set(advice["args"]) <= {*same, *switches, "dataloader_num_workers"}
+    assert "enable_liger_kernel" not in advice["args"] or "liger-kernel" in job["packages"]
+    assert "flash_attn" not in advice["args"] or "flash-attn" in job["packages"]
+
+
+def test_flash_attention_is_recommended_for_pictures_cut_into_windows() -> None:
+    job = {
+        "kind": "train", "stage": "sft", "finetuning_type": "lora", "args": build_args(),
+        "model": build_model("qwen2.5-vl-7b"), "datasets": [build_data(1200, 1550.0, pictures=1.0)],
+        "gpu_kind": "h200", "gpu_count": 1, "packages": frozenset({"liger-kernel", "flash-attn"}),
+    }  # fmt: skip
+    advice = estimate(job)["recommended"]
+    assert advice["args"]["flash_attn"] == "fa2"
+    assert any("windows of a picture" in reason for reason in advice["why"])
+    for lacking in ({"gpu_kind": "v100"}, {"packages": frozenset({"liger-kernel"})}):
+        without = estimate(job, **lacking)["recommended"]
+        assert "flash_attn" not in without["args"]
+        assert without["duration_seconds"]["expected"] > advice["duration_seconds"]["expected"]
 
 
 # -- monotone ----------------------------------------------------------------------------------------------------

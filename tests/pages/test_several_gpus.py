@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -74,3 +76,16 @@ def test_a_choice_for_several_gpus_is_not_sent_for_one(reader: Reader) -> None:
     job = read_job(page.url.rpartition("/")[2].partition("#")[0])
     assert "fsdp" not in job.spec["requested_args"]
     assert job.spec["resources"]["max_nodes"] == 1
+
+
+def test_what_the_machines_lack_cannot_be_chosen_and_says_why(reader: Reader) -> None:
+    page = open_form(reader)
+    page.locator('input[name="mode"][value="expert"]').check(force=True)
+    page.get_by_label("Search settings").fill("liger")
+    liger = page.locator('[data-expert-fields] [data-field="args.enable_liger_kernel"]')
+    expect(liger.locator("select")).to_be_disabled()
+    expect(liger).to_have_attribute("title", re.compile("Needs the package liger-kernel"))
+    page.get_by_label("Search settings").fill("flash_attn")
+    choices = page.locator("#all-flash_attn option")
+    expect(choices.and_(page.locator("[value=sdpa]"))).to_be_enabled()
+    expect(choices.and_(page.locator("[value=fa2]"))).to_be_disabled()

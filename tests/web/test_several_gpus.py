@@ -18,9 +18,12 @@ pytestmark = pytest.mark.usefixtures("platform")
 Json = dict[str, Any]
 
 
-def register(name: str, count: int, *, kind: str = "h100-80g", **versions: str) -> None:
+def register(name: str, count: int, *, kind: str = "h100-80g", memory_gib: int = 16, **versions: str) -> None:
     """Register a node with `count` GPUs."""
-    devices = build_devices(count, kind=kind, name=name)
+    devices = [
+        device.model_copy(update={"memory_bytes": memory_gib << 30})
+        for device in build_devices(count, kind=kind, name=name)
+    ]
     message = Registration(
         protocol_version=PROTOCOL_VERSION,
         name=name,
@@ -138,8 +141,7 @@ def test_deepspeed_is_refused_where_a_node_lacks_it(owner: Person) -> None:
     register("gpu-1", 2, deepspeed="0.18.4")
     register("gpu-2", 2)
     refused = list_problems(owner.post("/estimates", json=build_body(2, deepspeed="ds_z2_config.json")))
-    assert "node gpu-2" in refused["args.deepspeed"]
-    assert "--extra deepspeed" in refused["args.deepspeed"]
+    assert "node gpu-2; choose FSDP" in refused["args.deepspeed"]
     assert owner.post("/estimates", json=build_body(2, fsdp="full_shard auto_wrap")).status_code == 200
     register("gpu-2", 2, deepspeed="0.18.4")
     assert owner.post("/estimates", json=build_body(2, deepspeed="ds_z2_config.json")).status_code == 200

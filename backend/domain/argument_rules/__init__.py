@@ -18,6 +18,7 @@ from backend.domain.argument_rules.method import (
     check_quantization,
 )
 from backend.domain.argument_rules.optimizer import check_optimizer, check_schedule
+from backend.domain.argument_rules.packages import check_packages
 from backend.domain.argument_rules.sharding import check_sharding
 from backend.domain.argument_rules.validation import check_best_model, check_validation
 
@@ -26,6 +27,7 @@ __all__ = ["Conflict", "Job", "find_conflicts"]
 
 def find_conflicts(job: Job) -> Iterator[Conflict]:
     """Yield everything that does not go together; every rule is asked, never only the first."""
+    yield from check_packages(job)
     yield from check_data(job)
     yield from check_media(job)
     yield from check_loading(job)

@@ -12,7 +12,8 @@ class Job:
     """What a job's arguments are judged by.
 
     `args` are complete: LLaMA-Factory's defaults, ours over them, and over those what was asked for, of which
-    `given` holds the names. `description` is `arguments.json`.
+    `given` holds the names. `device` is `cpu` or `cuda`; `lacking` are the packages that a node of the GPU kind
+    lacks, each with that node's name. `description` is `arguments.json`.
     """
 
     args: Mapping[str, Any]
@@ -22,6 +23,8 @@ class Job:
     gpu_count: int
     template: str | None
     dataset_count: int | None
+    device: str
+    lacking: Mapping[str, str]
     description: Mapping[str, Any]
 
 

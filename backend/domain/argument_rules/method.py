@@ -28,12 +28,6 @@ def check_quantization(job: Job) -> Iterator[Conflict]:
             f"the method {method} can do {bits} bits only",
             f"量化方法 {method} 仅支持 {bits} 位",
         )
-    if method in job.description["missing_packages"]:
-        yield Conflict(
-            ("quantization_method", "quantization_bit"),
-            f"it needs the package {method}, which this platform's nodes do not have; use bnb",
-            f"此项需要软件包 {method}，平台节点未安装；请使用 bnb",
-        )
     for name in ("pissa_init", "resize_vocab", "add_tokens", "add_special_tokens", "fp8"):
         if job.kind == "train" and args[name]:
             yield Conflict(

@@ -29,13 +29,6 @@ def check_optimizer(job: Job) -> Iterator[Conflict]:
     for name in ("galore_layerwise", "apollo_layerwise"):
         if args[name] and args[f"use_{name.removesuffix('_layerwise')}"]:
             yield from _check_layerwise(job, name)
-    package = job.description["optimizer_packages"].get(args["optim"])
-    if package in job.description["missing_packages"]:
-        yield Conflict(
-            ("optim",),
-            f"{args['optim']} needs the package {package}, which this platform's nodes do not have; use adamw_torch",
-            f"{args['optim']} 需要软件包 {package}，平台节点未安装；请使用 adamw_torch",
-        )
     if args["optim_args"] and not all(part.count("=") == 1 for part in args["optim_args"].split(",")):
         yield Conflict(
             ("optim_args",),

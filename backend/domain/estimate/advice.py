@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from backend.domain.arguments import is_installed
 from backend.domain.estimate.batch import build_batches
 from backend.domain.estimate.dataset_facts import DatasetFacts
 from backend.domain.estimate.memory import Memory, estimate_memory
@@ -49,7 +48,7 @@ def _list_changes(run: RunSettings) -> Iterator[tuple[dict[str, Any], RunSetting
     ):
         if all(getattr(smaller[1], key) == wanted for key, wanted in field.items()) or run.on_cpu:
             continue
-        if name == "enable_liger_kernel" and not is_installed("liger-kernel"):
+        if name == "enable_liger_kernel" and "liger-kernel" not in run.packages:
             continue
         smaller = (smaller[0] | {name: value}, replace(smaller[1], **field))  # type: ignore[arg-type]
         yield smaller
@@ -61,6 +60,6 @@ def _list_changes(run: RunSettings) -> Iterator[tuple[dict[str, Any], RunSetting
         return
     if run.finetuning_type != "lora" and run.trained_bytes > run.compute_bytes:
         yield smaller[0] | {"pure_bf16": True}, replace(smaller[1], trained_bytes=run.compute_bytes)
-    if run.finetuning_type == "lora" and not run.quantization_bit and is_installed("bitsandbytes"):
+    if run.finetuning_type == "lora" and not run.quantization_bit and "bitsandbytes" in run.packages:
         for bits in (8, 4):
             yield smaller[0] | {"quantization_bit": bits}, replace(smaller[1], quantization_bit=bits)

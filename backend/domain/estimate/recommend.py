@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
-from backend.domain.arguments import is_installed
 from backend.domain.estimate.advice import judge_fit
-from backend.domain.estimate.batch import build_batches
+from backend.domain.estimate.batch import Batch, build_batches
 from backend.domain.estimate.dataset_facts import DatasetFacts
 from backend.domain.estimate.memory import estimate_memory
+from backend.domain.estimate.reasons import list_reasons
 from backend.domain.estimate.run_settings import RunSettings
 from backend.domain.estimate.speed import estimate_step
 from backend.domain.estimate.train_run import estimate_train_run
@@ -48,13 +49,9 @@ def recommend(
     run: RunSettings, args: Mapping[str, Any], data: DatasetFacts, available: float
 ) -> Recommendation | None:
     """Return faster settings for the same result, or None where there are none worth the change."""
-    tried = _try(run, run, data, available)
+    tried = _try(run, run, build_batches(run, data), available)
     base = tried.seconds if tried else float("inf")
-    best: _Candidate | None = None
-    for changed in _list_candidates(run):
-        candidate = _try(changed, run, data, available, may_add_workers=True)
-        if candidate is not None and (best is None or _is_better(candidate, best)):
-            best = candidate
+    best = _find_best(run, data, available)
     if best is None or best.seconds > _WORTH_IT * base:
         return None
     changed_args = _list_changes(run, best.run)
@@ -62,20 +59,52 @@ def recommend(
     # With few examples a larger batch is not full: then nothing is gained.
     if tried and sum(phases.values()) > _WORTH_IT * sum(estimate_train_run(run, args, data).phases.values()):
         return None
-    why, why_zh = _explain(run, best.run)
-    return Recommendation(changed_args, best.run, phases, why, why_zh)
+    why = list(list_reasons(run, best.run))
+    english, chinese = (tuple(sentences) for sentences in zip(*why, strict=True))
+    return Recommendation(changed_args, best.run, phases, english, chinese)
+
+
+def _find_best(run: RunSettings, data: DatasetFacts, available: float) -> _Candidate | None:
+    best: _Candidate | None = None
+    for batch in _list_batches(run):
+        same_result = replace(run, batch=batch, accumulation=run.batch * run.accumulation // batch)
+        fitting = _try_all(same_result, run, data, available)
+        if not fitting:
+            break  # a larger batch takes more memory still
+        best = _pick(best, fitting)
+    if best is not None and _may_flash(run):
+        # Not with every batch: it changes little in which of them is best, and the form waits.
+        best = _pick(best, _try_all(replace(best.run, attention="fa2"), run, data, available))
+    return best
+
+
+def _try_all(
+    same_result: RunSettings, run: RunSettings, data: DatasetFacts, available: float
+) -> list[_Candidate]:
+    """Return those ways of computing the batches of `same_result` that fit."""
+    batches = build_batches(same_result, data)
+    ways = _list_ways(same_result, run)
+    tried = [_try(changed, run, batches, available, may_add_workers=True) for changed in ways]
+    return [candidate for candidate in tried if candidate is not None]
+
+
+def _pick(best: _Candidate | None, others: Iterable[_Candidate]) -> _Candidate | None:
+    for candidate in others:
+        if best is None or _is_better(candidate, best):
+            best = candidate
+    return best
 
 
 def _try(
     changed: RunSettings,
     run: RunSettings,
-    data: DatasetFacts,
+    batches: tuple[Batch, Batch],
     available: float,
     *,
     may_add_workers: bool = False,
 ) -> _Candidate | None:
     """Return what a step takes, which stands for the same examples in every candidate; None if it does not fit."""
-    usual, largest = build_batches(changed, data)
+    usual, largest = batches
     memory = estimate_memory(changed, largest)
     if judge_fit(memory, available) != "yes" or (may_add_workers and memory.total > _SAFE_SHARE * available):
         return None
@@ -94,25 +123,29 @@ def _is_better(one: _Candidate, other: _Candidate) -> bool:
     return one.seconds < other.seconds * _WORTH_A_CHANGE ** (one.changes - other.changes)
 
 
-def _list_candidates(run: RunSettings) -> Iterator[RunSettings]:
+def _list_ways(same_result: RunSettings, run: RunSettings) -> Iterator[RunSettings]:
     checkpointing = (False, True) if run.gradient_checkpointing else (False,)
-    fixed = run.on_cpu or run.liger or not is_installed("liger-kernel")
+    fixed = run.on_cpu or run.liger or "liger-kernel" not in run.packages
     liger = (run.liger,) if fixed else (False, True)
-    for batch in _list_batches(run):
-        accumulation = run.batch * run.accumulation // batch
-        for checkpoint in checkpointing:
-            for fused in liger:
-                yield replace(
-                    run,
-                    batch=batch,
-                    accumulation=accumulation,
-                    gradient_checkpointing=checkpoint,
-                    liger=fused,
-                )
+    for checkpoint, fused in product(checkpointing, liger):
+        yield replace(same_result, gradient_checkpointing=checkpoint, liger=fused, workers=run.workers)
+
+
+def _may_flash(run: RunSettings) -> bool:
+    """Whether FlashAttention 2 can take sdpa's place: it needs its package, a card from Ampere on (which are those
+    with bfloat16), half precision and heads of at most 256 numbers."""
+    return (
+        run.attention in ("auto", "sdpa")
+        and "flash-attn" in run.packages
+        and run.gpu.has_bfloat16
+        and run.compute_bytes == 2
+        and run.model.text.head_dim <= 256
+        and not run.on_cpu
+    )
 
 
 def _list_batches(run: RunSettings) -> list[int]:
-    """Return the batches that divide the examples of a step, so that the global batch stays the same."""
+    """Return the batches that divide the examples of a step, so that the global batch stays the same; in order."""
     if run.packing or run.on_cpu:
         return [run.batch]
     together = run.batch * run.accumulation
@@ -120,9 +153,8 @@ def _list_batches(run: RunSettings) -> list[int]:
         run.batch >> times for times in range(1, run.batch.bit_length()) if run.batch % (1 << times) == 0
     ]
     doubles = [run.batch << times for times in range(8)]
-    return [size for size in halves + doubles if size <= _LARGEST_BATCH and together % size == 0] or [
-        run.batch
-    ]
+    sizes = [size for size in halves + doubles if size <= _LARGEST_BATCH and together % size == 0]
+    return sorted(sizes) or [run.batch]
 
 
 def _list_changes(run: RunSettings, changed: RunSettings) -> dict[str, Any]:
@@ -134,58 +166,8 @@ def _list_changes(run: RunSettings, changed: RunSettings) -> dict[str, Any]:
         changes["disable_gradient_checkpointing"] = not changed.gradient_checkpointing
     if changed.liger != run.liger:
         changes["enable_liger_kernel"] = changed.liger
+    if changed.attention != run.attention:
+        changes["flash_attn"] = changed.attention
     if changed.workers != run.workers:
         changes["dataloader_num_workers"] = changed.workers
     return changes
-
-
-def _explain(run: RunSettings, changed: RunSettings) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return a sentence for every change."""
-    said: list[tuple[str, str]] = []
-    together = changed.batch * changed.accumulation
-    if changed.batch > run.batch:
-        said.append(
-            (
-                f"Batch {changed.batch} × {changed.accumulation} instead of {run.batch} × {run.accumulation}: the "
-                f"same {together} examples a step, in fewer passes, each of which keeps the GPU busier.",
-                f"批大小 {changed.batch} × {changed.accumulation}，原为 {run.batch} × {run.accumulation}：每步同样"
-                f" {together} 条样本，但前向次数更少，GPU 更满。",
-            )
-        )
-    elif changed.batch < run.batch:
-        said.append(
-            (
-                f"Batch {changed.batch} × {changed.accumulation}: the same {together} examples a step, in less "
-                "memory.",
-                f"批大小 {changed.batch} × {changed.accumulation}：每步同样 {together} 条样本，显存更省。",
-            )
-        )
-    if run.gradient_checkpointing and not changed.gradient_checkpointing:
-        said.append(
-            (
-                "No gradient checkpointing: there is memory for the activations, so nothing is computed twice.",
-                "关闭梯度检查点：显存放得下激活，无需重复计算。",
-            )
-        )
-        if run.keeps_vision_activations and run.model.vision is not None:
-            said.append(
-                (
-                    "It also spares the frozen vision tower a backward pass that nobody needs.",
-                    "同时冻结的视觉塔不再做无用的反向计算。",
-                )
-            )
-    if changed.liger and not run.liger:
-        said.append(
-            (
-                "Liger kernels: norms, gates and the loss are fused, so logits are never held whole.",
-                "启用 Liger 算子：归一化、门控与损失融合，无需保存完整 logits。",
-            )
-        )
-    if changed.workers != run.workers:
-        said.append(
-            (
-                f"{changed.workers} loader workers: pictures are decoded while the GPU computes.",
-                f"{changed.workers} 个数据加载进程：解码图片与 GPU 计算同时进行。",
-            )
-        )
-    return tuple(english for english, _ in said), tuple(chinese for _, chinese in said)

@@ -8,6 +8,7 @@ from typing import Any
 
 from backend.domain.gpu_kinds import GpuKind
 from backend.domain.model_facts import ModelFacts
+from backend.domain.packages import WORKER_PACKAGES
 
 PAIRED_STAGES = frozenset({"dpo", "rm"})
 """Stages that run the chosen and the rejected answer of every example."""
@@ -20,7 +21,8 @@ class RunSettings:
     `compute_bytes` is the width of a number in the forward pass, `trained_bytes` of a trained weight and its
     gradient. `frozen_vision` says that the vision tower is not trained. `zero_stage` is DeepSpeed's (0 without),
     or that to which FSDP's way of splitting corresponds.
-    `counts_tokens` is `include_num_input_tokens_seen`.
+    `counts_tokens` is `include_num_input_tokens_seen`. `packages` are the optional ones that every node of the kind
+    has, which may therefore be recommended.
     """
 
     model: ModelFacts
@@ -53,6 +55,7 @@ class RunSettings:
     image_min_pixels: int
     has_reference_model: bool
     counts_tokens: bool
+    packages: frozenset[str]
 
     @property
     def on_cpu(self) -> bool:
@@ -89,6 +92,7 @@ def parse_run_settings(
     gpu_count: int,
     stage: str,
     finetuning_type: str,
+    packages: frozenset[str] = WORKER_PACKAGES,
 ) -> RunSettings:
     """Read `args`; what is missing, or is no number, takes LLaMA-Factory's default."""
     on_cpu = gpu.id.startswith("cpu")
@@ -130,6 +134,7 @@ def parse_run_settings(
         image_min_pixels=read_count(args, "image_min_pixels", 32 * 32),
         has_reference_model=stage == "ppo" or (stage in ("dpo", "kto") and loss not in ("orpo", "simpo")),
         counts_tokens=args.get("include_num_input_tokens_seen", "no") not in ("no", False, None),
+        packages=packages,
     )
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query
 
 from backend.domain import arguments, pricing
 from backend.domain.gpu_kinds import describe_gpu_kind
+from backend.domain.packages import OPTIONAL_PACKAGES
 from backend.services import billing, catalogue, device_choice, nodes, scheduling
 from backend.web.api.paging import Paging, cut_page, show_page
 from backend.web.deps import DatabaseSession, SignedIn
@@ -19,9 +20,11 @@ Reference = Annotated[str, Path(max_length=200)]
 
 @router.get("/resources")
 def list_resources(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
-    """Return GPU kinds with what is free, the tiers, and how many nodes are online."""
+    """Return GPU kinds with what is free and the optional packages of all their nodes, the tiers, and how many nodes are
+    online."""
     kinds: list[dict[str, Any]] = []
     situation, sizes = scheduling.read_situation(session), nodes.list_sizes(session)
+    lacking = nodes.list_lacking(session)
     longest = {tier["id"]: 0.0 for tier in pricing.list_tiers()}
     for kind_id, counted in sorted(nodes.count_present_devices(session).items()):
         known = describe_gpu_kind(kind_id, counted["memory_bytes"])
@@ -35,6 +38,7 @@ def list_resources(user: SignedIn, session: DatabaseSession) -> dict[str, Any]:
             "name": known.name,
             "price_per_hour": price,
             "queue_seconds_by_tier": waits,
+            "packages": [package for package in OPTIONAL_PACKAGES if package not in lacking[kind_id]],
         }
         kinds.append({"id": kind_id} | counted | shown)
     return {

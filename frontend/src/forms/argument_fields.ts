@@ -90,9 +90,11 @@ export class ArgumentField {
     return this.typedProblem;
   }
 
-  /** A field that cannot act here is off and says why. */
-  setUnavailable(reason: string): void {
+  /** A field that cannot act here is off and says why; of its choices, those that cannot are. */
+  setUnavailable(reason: string, choices: string[]): void {
     this.control.disabled = reason !== "";
+    if (this.control instanceof HTMLSelectElement)
+      for (const option of this.control.options) option.disabled = choices.includes(option.value);
     this.root.title = reason;
     this.root.classList.toggle("unavailable", reason !== "");
   }

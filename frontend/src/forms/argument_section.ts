@@ -12,6 +12,8 @@ export interface ArgumentContext {
   finetuning_type: string;
   gpu_kind: string;
   gpu_count: number;
+  /** The optional packages of the chosen kind's machines. */
+  packages: string[];
 }
 
 /** The few that matter most, in their order; all others are in the expert view. */
@@ -48,7 +50,7 @@ export class ArgumentSection {
   values = new ArgumentValues([]);
   private quick: ArgumentField[] = [];
   private expert: ExpertFields | null = null;
-  private context: ArgumentContext = { finetuning_type: "lora", gpu_kind: "", gpu_count: 1 };
+  private context: ArgumentContext = { finetuning_type: "lora", gpu_kind: "", gpu_count: 1, packages: [] };
   private readonly quickPlace = get("[data-quick-fields]");
   private readonly expertPlace = get("[data-expert-fields]");
   private readonly modes = [...document.querySelectorAll<HTMLInputElement>('input[name="mode"]')];
@@ -82,14 +84,13 @@ export class ArgumentSection {
     if (this.context !== context) return;
     this.values.setDefaults(args);
     this.expert?.setUsed((argument) => this.isUsed(argument));
-    const needsGpu = t("需要 GPU。", "Needs a GPU.");
     for (const field of this.listFields()) {
       const isQuick = this.quick.includes(field);
       field.root.classList.toggle(
         "unused",
         !this.isUsed(field.argument) || (isQuick && this.isOfOtherMethod(field.argument)),
       );
-      field.setUnavailable(field.argument.gpu && context.gpu_kind === "cpu" ? needsGpu : "");
+      field.setUnavailable(this.explainUnavailable(field.argument), this.listLackingChoices(field.argument));
     }
     this.draw();
   }
@@ -150,6 +151,24 @@ export class ArgumentSection {
     const { finetuning_type, gpu_kind, gpu_count } = this.context;
     if (argument.several_gpus && (gpu_count === 1 || gpu_kind === "cpu")) return false;
     return !argument.methods || argument.methods.includes(finetuning_type);
+  }
+
+  /** Why an argument cannot act on the chosen machines; "" if it can. */
+  private explainUnavailable(argument: Argument): string {
+    if (argument.gpu && this.context.gpu_kind === "cpu") return t("需要 GPU。", "Needs a GPU.");
+    const { package: needed } = argument;
+    if (!needed || this.context.packages.includes(needed)) return "";
+    return t(
+      `需要软件包 ${needed}，所选设备的节点未安装；可请管理员安装。`,
+      `Needs the package ${needed}, which the chosen machines lack; an administrator can install it.`,
+    );
+  }
+
+  /** The choices that need a package which the chosen machines lack. */
+  private listLackingChoices(argument: Argument): string[] {
+    return Object.entries(argument.choice_packages ?? {})
+      .filter(([, needed]) => !this.context.packages.includes(needed))
+      .map(([choice]) => choice);
   }
 
   /** LoRA has a use for the freeze settings too (LLaMA-Pro), but not among the quick ones. */

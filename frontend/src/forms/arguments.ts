@@ -26,8 +26,9 @@ export interface Argument {
   gpu?: boolean;
   /** Only of use to a job of more than one GPU. */
   several_gpus?: boolean;
-  /** A Python package that it needs. */
+  /** A Python package that it needs, and those that single choices need. */
   package?: string;
+  choice_packages?: Record<string, string>;
 }
 
 let known: Promise<Argument[]> | null = null;

@@ -15,6 +15,8 @@ interface GpuKind {
   free: number;
   /** How many of it each machine has, the largest first. */
   node_sizes: number[];
+  /** The optional Python packages that every machine of the kind has. */
+  packages: string[];
   /** How long a job of one device would wait now. */
   queue_seconds_by_tier: Record<Tier, number>;
 }

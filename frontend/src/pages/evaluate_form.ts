@@ -75,6 +75,7 @@ async function contextChanged(): Promise<void> {
       finetuning_type,
       gpu_kind: resources.kind?.id ?? "",
       gpu_count: resources.gpuCount,
+      packages: resources.kind?.packages ?? [],
     });
   } catch (error) {
     notify(explain(error), "bad");

@@ -80,6 +80,7 @@ function getContext(): ArgumentContext {
     finetuning_type: getMethod(),
     gpu_kind: resources.kind?.id ?? "",
     gpu_count: resources.gpuCount,
+    packages: resources.kind?.packages ?? [],
   };
 }
 
