@@ -7,14 +7,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from backend.dataset_files.arrow_types import holds_times
 from backend.dataset_files.checking import find_assumed_media
+from backend.dataset_files.embedded import find_kind
 from backend.dataset_files.json_lines import infer_line_fields
 from backend.dataset_files.judged import JudgedRow, JudgedRows
-from backend.dataset_files.media import MediaFolder, find_ending
+from backend.dataset_files.media import MediaFolder
 from backend.dataset_files.sources import Source
 from backend.domain.datasets.mapping import MEDIA_COLUMNS, Mapping, build_entry, find_stage, parse_mapping
 from backend.domain.datasets.rules import Judge
@@ -48,10 +50,9 @@ def write_cleaned(
     draft = target / f".{FILE_NAME}.draft"
     count, early = 0, _Early(mapping)
     with draft.open("w", encoding="utf-8") as file:
-        for passage in JudgedRows(folder, source, mapping, judge):
+        for passage in JudgedRows(folder, source, mapping, judge, partial(_save_embedded, target)):
             for row in passage.rows:
                 if row.kept:
-                    _save_embedded(row, mapping, target)
                     _write_row(file, row, mapping, early)
                     _link_media(row, media, target)
                     count += 1
@@ -113,24 +114,14 @@ def settle_format(path: Path) -> str:
     return listed.name
 
 
-def _save_embedded(row: JudgedRow, mapping: Mapping, target: Path) -> None:
-    """Write pictures that lie in the data itself as files of their own, which JSON can name."""
-    for kind in MEDIA_COLUMNS:
-        items = getattr(row.talk, kind)
-        if not items or not any(isinstance(item, dict | bytes) for item in items):
-            continue
-        names = []
-        for number, item in enumerate(items):
-            data = item.get("bytes") if isinstance(item, dict) else item
-            if isinstance(data, bytes):
-                name = f"{kind}/{row.number:08d}-{number}{find_ending(data)}"
-                (target / kind).mkdir(exist_ok=True)
-                (target / name).write_bytes(data)
-            else:
-                name = item["path"] if isinstance(item, dict) else item
-            names.append(name)
-        row.raw = row.raw | {getattr(mapping, kind): names}
-        setattr(row.talk, kind, names)
+def _save_embedded(target: Path, kind: str, row: int, place: int, data: bytes) -> str:
+    """Write what lies in the data itself as a file of its own, which JSON can name, and return its path."""
+    name = f"embedded-{kind}/{row:08d}-{place}{find_kind(data)[0]}"
+    path = target / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)  # a row that names a file so has a link there, to what must not change
+    path.write_bytes(data)
+    return name
 
 
 def _write_row(file: TextIO, row: JudgedRow, mapping: Mapping, early: _Early) -> None:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.dataset_files.media import MediaFolder
+from backend.dataset_files.embedded import Keep, is_embedded, name_by_content, name_embedded
+from backend.dataset_files.media import AS_OBJECT, MediaFolder
 from backend.dataset_files.reading import FileProblem
 from backend.dataset_files.sources import Source
 from backend.domain.datasets.conversation import Conversation, convert_row
 from backend.domain.datasets.mapping import MEDIA_COLUMNS, Mapping
 from backend.domain.datasets.rules import Judge
 
-_FAULTS_OF_PLACE = ("value_late", "label_neighbour")
+_MENDED = ("value_late", "label_neighbour", AS_OBJECT)
+"""What a cleaned copy puts right without leaving the row out."""
 _BATCH = 1000
 """LLaMA-Factory's preprocessing_batch_size, and the rows that `datasets` writes at once."""
 
@@ -32,9 +34,9 @@ class JudgedRow:
 
     @property
     def kept(self) -> bool:
-        """Whether a cleaned copy holds it: what stops only by its place among other rows is no fault of its own."""
+        """Whether a cleaned copy holds it: as it is, or with what stops the load put right."""
         problems = self.talk.problems
-        return not problems or all(one.effect == "none" or one.code in _FAULTS_OF_PLACE for one in problems)
+        return not problems or all(one.effect == "none" or one.code in _MENDED for one in problems)
 
     @property
     def usable(self) -> bool:
@@ -55,8 +57,10 @@ class Passage:
 class JudgedRows:
     """Iterates over a dataset; `source.fields` holds all its columns once the pass is over."""
 
-    def __init__(self, folder: Path, source: Source, mapping: Mapping, judge: Judge) -> None:
-        self.source, self._mapping, self._judge = source, mapping, judge
+    def __init__(
+        self, folder: Path, source: Source, mapping: Mapping, judge: Judge, keep: Keep = name_by_content
+    ) -> None:
+        self.source, self._mapping, self._judge, self._keep = source, mapping, judge, keep
         self._media = MediaFolder(folder)
         self._absent: dict[str, int] = {}
         self._used: set[str] = set()
@@ -88,6 +92,7 @@ class JudgedRows:
         row = JudgedRow(file, line, self._number, raw, talk, [])
         if self._judge.stage != "pt" and row.kept:
             self._probe_media(row)
+        self._let_go(row)
         self._number += 1
         return row
 
@@ -136,6 +141,16 @@ class JudgedRows:
                 if fault:
                     code, detail, detail_zh = fault
                     row.talk.add(code, "stops", column, detail, detail_zh)
+
+    def _let_go(self, row: JudgedRow) -> None:
+        """Put names in the place of pictures that the row holds itself: a thousand rows of them may be gigabytes."""
+        keep = self._keep if row.kept else name_by_content
+        for kind in MEDIA_COLUMNS:
+            items = getattr(row.talk, kind)
+            if items and is_embedded(items):
+                names = name_embedded(kind, row.number, items, keep)
+                setattr(row.talk, kind, names)
+                row.raw = row.raw | {getattr(self._mapping, kind): names}
 
     def _judge_neighbours(self, rows: list[JudgedRow]) -> None:
         """KTO compares a row with the answer of the one before it in its batch of a thousand, the first with the last."""

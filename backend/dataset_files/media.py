@@ -9,6 +9,8 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from backend.dataset_files.embedded import get_bytes, is_embedded
+
 _ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB\x60\x82", "GIF": b"\x3b"}
 _VIDEO_MARKS = (
     (4, b"ftyp"),
@@ -28,6 +30,9 @@ _AUDIO_MARKS = (
     (4, b"ftyp"),
 )
 
+_WORDS = {"videos": ("video", "视频"), "audios": ("audio", "音频")}
+AS_OBJECT = "media_as_object"
+"""Of what can be read, but not by LLaMA-Factory; the cleaned copy has it in files that are named by their paths."""
 Fault = tuple[str, str, str]
 """A finding's code, and the particulars in English and Chinese."""
 
@@ -41,10 +46,8 @@ class MediaFolder:
 
     def probe(self, kind: str, item: Any) -> tuple[Fault | None, tuple[int, int] | None]:
         """Return what is wrong with one item of a row's media, and the size of a picture in pixels."""
-        if isinstance(item, dict):
+        if isinstance(item, dict | bytes):
             return self._probe_embedded(kind, item)
-        if isinstance(item, bytes):
-            return _probe_bytes(item)
         if isinstance(item, list):
             return self._probe_frames(item)
         if not isinstance(item, str) or not item:
@@ -55,14 +58,27 @@ class MediaFolder:
         size = None
         for frame in frames:
             fault, size = self.probe("images", frame)
-            if fault:
+            if fault and fault[0] != AS_OBJECT:
                 return fault, None
+        if is_embedded(frames):
+            return _report_object("pictures of a video", "视频的各帧图片"), size
         return None, size
 
-    def _probe_embedded(self, kind: str, item: dict[str, Any]) -> tuple[Fault | None, tuple[int, int] | None]:
-        if isinstance(item.get("bytes"), bytes):
-            return _probe_bytes(item["bytes"])
-        return self.probe(kind, item.get("path"))
+    def _probe_embedded(
+        self, kind: str, item: dict[str, Any] | bytes
+    ) -> tuple[Fault | None, tuple[int, int] | None]:
+        """LLaMA-Factory opens bytes as pictures only, and a path in an object from its own folder, where it is not."""
+        data = get_bytes(item)
+        if data is None:
+            assert isinstance(item, dict)
+            fault, size = self.probe(kind, item.get("path"))
+            return fault or _report_object("a path in an object", "写在对象中的路径"), size
+        if kind == "images":
+            return _probe_bytes(data)
+        if not _is_film_or_sound(kind, data[:16]):
+            word, word_zh = _WORDS[kind]
+            return ("media_unreadable", f"These bytes are no {word}.", f"内嵌数据不是{word_zh}。"), None
+        return _report_object(f"{_WORDS[kind][0]} as bytes", f"内嵌的{_WORDS[kind][1]}数据"), None
 
     def _probe_file(self, kind: str, name: str) -> tuple[Fault | None, tuple[int, int] | None]:
         path = self.find(name)
@@ -73,12 +89,10 @@ class MediaFolder:
             return ("media_missing", f"{name!r} is not there.", f"找不到 {name!r}。"), None
         if kind == "images":
             return _probe_picture(path, name)
-        marks = _VIDEO_MARKS if kind == "videos" else _AUDIO_MARKS
         with path.open("rb") as file:
-            start = file.read(16)
-        if any(start[place : place + len(mark)] == mark for place, mark in marks):
-            return None, None
-        word, word_zh = ("video", "视频") if kind == "videos" else ("audio", "音频")
+            if _is_film_or_sound(kind, file.read(16)):
+                return None, None
+        word, word_zh = _WORDS[kind]
         return ("media_unreadable", f"{name!r} is no {word} file.", f"{name!r} 不是{word_zh}文件。"), None
 
     def find(self, name: str) -> Path | None:
@@ -94,10 +108,13 @@ class MediaFolder:
         return path if inside else None
 
 
-def find_ending(data: bytes) -> str:
-    """Return the ending of a file name for what these bytes are."""
-    marks = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
-    return next((ending for mark, ending in marks.items() if data.startswith(mark)), ".bin")
+def _is_film_or_sound(kind: str, start: bytes) -> bool:
+    marks = _VIDEO_MARKS if kind == "videos" else _AUDIO_MARKS
+    return any(start[place : place + len(mark)] == mark for place, mark in marks)
+
+
+def _report_object(what: str, what_zh: str) -> Fault:
+    return AS_OBJECT, f"LLaMA-Factory does not take {what}.", f"LLaMA-Factory 不支持{what_zh}。"
 
 
 def _probe_picture(path: Path, name: str) -> tuple[Fault | None, tuple[int, int] | None]:

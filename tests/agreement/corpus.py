@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from PIL import Image
 
+from tests.agreement.corpus_embedded import list_embedded_cases
 from tests.agreement.corpus_files import list_file_cases
 from tests.agreement.corpus_rows import BAD, FORMS, Form, dump
 
@@ -40,7 +41,8 @@ class Case:
 def list_cases() -> list[Case]:
     """Return all cases; their names are their own."""
     cases = [case for form in FORMS for suffix in _SUFFIXES for case in _list_form_cases(form, suffix)]
-    cases += [Case(*case) for case in list_file_cases(build_pictures())]
+    pictures = build_pictures()
+    cases += [Case(*case) for case in (*list_file_cases(pictures), *list_embedded_cases(pictures))]
     assert len({case.name for case in cases}) == len(cases)
     return cases
 

@@ -288,6 +288,13 @@ FINDINGS: dict[str, FindingKind] = {
         _MEND_CLEAN,
         _MEND_CLEAN_ZH,
     ),
+    "media_as_object": FindingKind(
+        _E,
+        "Media in a form that LLaMA-Factory does not take",
+        "LLaMA-Factory 不支持的媒体写法",
+        "Take the cleaned copy: it has each of them as a file, named by its path.",
+        "请使用清洗副本：其中每个媒体都保存为文件，并以路径引用。",
+    ),
     "media_unsupported": FindingKind(
         _E,
         "The model does not take this kind of media",

@@ -112,7 +112,11 @@ def _find_known(rows: Sequence[dict[str, Any]], columns: list[str]) -> dict[str,
             continue
         if name == "system" and not _share(values, str) > 0.5:
             continue
-        if name in ("images", "videos", "audios") and values and _share(values, (str, list, dict)) < 0.5:
+        if (
+            name in ("images", "videos", "audios")
+            and values
+            and _share(values, (str, list, dict, bytes)) < 0.5
+        ):
             continue
         found[name] = column
     if not {"chosen", "rejected"} <= set(found):
