@@ -2,7 +2,7 @@
 
 from backend.dataset_files.checking import FINDINGS_FILE, CheckReport, check
 from backend.dataset_files.cleaning import write_cleaned
-from backend.dataset_files.paging import RowPage, read_rows, read_rows_at
+from backend.dataset_files.paging import RowPage, read_embedded, read_rows, read_rows_at
 from backend.dataset_files.recognising import Recognition, recognise
 from backend.dataset_files.rendering import Rendered, render
 
@@ -13,6 +13,7 @@ __all__ = [
     "Rendered",
     "RowPage",
     "check",
+    "read_embedded",
     "read_rows",
     "read_rows_at",
     "recognise",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.dataset_files.checking import FINDINGS_FILE
+from backend.dataset_files.embedded import find_kind, get_bytes, list_items
 from backend.dataset_files.reading import DataFile, Unreadable, list_data_files
 from backend.dataset_files.row_index import find_index, read_from
 from backend.domain.datasets.conversation import Conversation, convert_row
@@ -97,11 +98,11 @@ def show_row(
         ],
         "system": _as_text(talk.system),
         "tools": _as_text(talk.tools),
-        "images": _list_shown(talk, "images"),
-        "videos": _list_shown(talk, "videos"),
-        "audios": _list_shown(talk, "audios"),
+        "images": _list_shown(number, talk, "images") + _list_shown(number, talk, "videos", frames=True),
+        "videos": _list_shown(number, talk, "videos"),
+        "audios": _list_shown(number, talk, "audios"),
         "findings": codes,
-        "raw": json.dumps(raw, ensure_ascii=False, default=str)[:20_000] if not messages else None,
+        "raw": json.dumps(raw, ensure_ascii=False, default=_describe)[:20_000] if not messages else None,
     }
 
 
@@ -114,15 +115,45 @@ def _list_loosely(mapping: Mapping, raw: dict[str, Any]) -> list[dict[str, Any]]
     ]
 
 
-def _list_shown(talk: Conversation, kind: str) -> list[Any]:
-    items = getattr(talk, kind) or []
-    return [item for item in items if isinstance(item, str | list)]
+def _list_shown(number: int, talk: Conversation, kind: str, *, frames: bool = False) -> list[Any]:
+    """Return paths as they are, and where to ask for what the row holds itself; of videos, those that are `frames`."""
+    shown: list[Any] = []
+    place = 0
+    for item in getattr(talk, kind) or []:
+        for one in list_items([item]):
+            if isinstance(item, list) == frames or kind == "images":
+                held = get_bytes(one) is not None
+                path = one.get("path") if isinstance(one, dict) else one
+                shown.append({"row": number, "kind": kind, "place": place} if held else path)
+            place += 1
+    return [one for one in shown if isinstance(one, str | dict)]
+
+
+def read_embedded(
+    folder: Path, info: dict[str, Any], number: int, kind: str, place: int
+) -> tuple[str, bytes] | None:
+    """Return the media type and the bytes of what a row holds itself; None where there is none."""
+    try:
+        mapping = parse_mapping(info)
+        files = list_data_files(folder, mapping.file_name)
+    except (BadMapping, Unreadable):
+        return None
+    for _, _, raw in _read_at(folder, files, [number]):
+        items = list_items(getattr(convert_row(mapping, raw), kind) or [])
+        data = get_bytes(next(islice(items, place, None), None))
+        return None if data is None else (find_kind(data)[1], data)
+    return None
+
+
+def _describe(value: Any) -> str:
+    """Say what JSON cannot hold; bytes by their number only."""
+    return f"<{len(value)} bytes>" if isinstance(value, bytes) else str(value)
 
 
 def _as_text(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_describe)
 
 
 def _read_on(folder: Path, files: list[DataFile], offset: int) -> Iterator[tuple[int, int, dict[str, Any]]]:
@@ -143,7 +174,7 @@ def _search(
     """Search until the page is full; the total is known only where the end was reached."""
     found, seen, sought = [], 0, query.casefold()
     for number, line, row in _read_on(folder, files, 0):
-        if sought not in json.dumps(row, ensure_ascii=False, default=str).casefold():
+        if sought not in json.dumps(row, ensure_ascii=False, default=_describe).casefold():
             continue
         seen += 1
         if seen > offset:

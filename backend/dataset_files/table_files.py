@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as parquet
 
 from backend.dataset_files.arrow_types import Fields, get_schema_fields
 from backend.dataset_files.encodings import find_encoding, report_encoding
 from backend.dataset_files.reading import DataFile, FileProblem, Part
+from backend.dataset_files.table_pages import choose_row_count, open_parquet
 
 _CSV_ROWS = 10_000
 _ROWS = 1000
@@ -200,12 +200,15 @@ def _is_number(value: str) -> bool:
 def read_parquet(file: DataFile) -> Iterator[Part]:
     """Yield the rows of a Parquet file; lines count its rows from 1."""
     try:
-        source = parquet.ParquetFile(file.path)
+        source = open_parquet(file.path)
         fields = get_schema_fields(source.schema_arrow)
         total, first = max(1, source.metadata.num_rows), 0
-        for batch in source.iter_batches(batch_size=_ROWS):
-            yield _make_part(batch, fields, first, total)
-            first += batch.num_rows
+        for group in range(source.num_row_groups):
+            facts = source.metadata.row_group(group)
+            rows = choose_row_count(facts.total_byte_size, facts.num_rows, _ROWS)
+            for batch in source.iter_batches(batch_size=rows, row_groups=[group]):
+                yield _make_part(batch, fields, first, total)
+                first += batch.num_rows
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         yield _report_damage(error)
 
@@ -222,9 +225,10 @@ def read_arrow(file: DataFile) -> Iterator[Part]:
                 batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
             fields, first = get_schema_fields(reader.schema), 0
             for batch in batches:
-                for start in range(0, batch.num_rows, _ROWS):
-                    yield _make_part(batch.slice(start, _ROWS), fields, first, 0)
-                    first += min(_ROWS, batch.num_rows - start)
+                rows = choose_row_count(batch.nbytes, batch.num_rows, _ROWS)
+                for start in range(0, batch.num_rows, rows):
+                    yield _make_part(batch.slice(start, rows), fields, first, 0)
+                    first += min(rows, batch.num_rows - start)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         yield _report_damage(error)
 

@@ -10,13 +10,24 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 _ROWS = 200
+_BYTES = 64 << 20
 _BROKEN = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError)
+
+
+def choose_row_count(size_bytes: int, rows: int, most: int) -> int:
+    """Return how many rows of a batch to read at once: rows with pictures in them may be megabytes each."""
+    return max(1, min(most, _BYTES * rows // max(1, size_bytes)))
+
+
+def open_parquet(path: Path) -> parquet.ParquetFile:
+    """Open a Parquet file so that its groups of rows are not held in memory whole."""
+    return parquet.ParquetFile(path, memory_map=True)
 
 
 def count_parquet(path: Path) -> int:
     """Return how many rows a Parquet file says that it has, 0 where it is broken."""
     try:
-        return int(parquet.ParquetFile(path).metadata.num_rows)
+        return int(open_parquet(path).metadata.num_rows)
     except _BROKEN:
         return 0
 
@@ -24,11 +35,13 @@ def count_parquet(path: Path) -> int:
 def read_parquet_from(path: Path, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (number, row); whole groups of rows are skipped."""
     try:
-        source, first = parquet.ParquetFile(path), 0
+        source, first = open_parquet(path), 0
         for group in range(source.num_row_groups):
-            count = source.metadata.row_group(group).num_rows
+            facts = source.metadata.row_group(group)
+            count = facts.num_rows
             if first + count > start:
-                for batch in source.iter_batches(batch_size=_ROWS, row_groups=[group]):
+                rows = choose_row_count(facts.total_byte_size, count, _ROWS)
+                for batch in source.iter_batches(batch_size=rows, row_groups=[group]):
                     yield from _list_rows(batch, first, start)
                     first += batch.num_rows
             else:
@@ -56,8 +69,9 @@ def read_arrow_from(path: Path, start: int) -> Iterator[tuple[int, dict[str, Any
     first = 0
     for batch in read_batches(path):
         skipped = min(batch.num_rows, max(0, start - first))
-        for at in range(skipped, batch.num_rows, _ROWS):
-            yield from _list_rows(batch.slice(at, _ROWS), first + at, start)
+        rows = choose_row_count(batch.nbytes, batch.num_rows, _ROWS)
+        for at in range(skipped, batch.num_rows, rows):
+            yield from _list_rows(batch.slice(at, rows), first + at, start)
         first += batch.num_rows
 
 

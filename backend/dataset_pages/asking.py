@@ -61,6 +61,15 @@ def render_row(folder: Path, info: dict[str, Any], index: int, template: str) ->
     return None if answer is None else dict(answer)
 
 
+def read_embedded(
+    folder: Path, info: dict[str, Any], row: int, kind: str, place: int
+) -> tuple[str, bytes] | None:
+    """Return the media type and the bytes of a picture, film or sound that a row holds itself, None where it does not."""
+    asked = {"info": info, "row": row, "kind": kind, "place": place}
+    media_type, _, data = _ask("embedded", folder, asked, PAGE_SECONDS).partition(b"\n")
+    return (media_type.decode(), data) if media_type else None
+
+
 def _ask(what: str, folder: Path, asked: dict[str, Any], seconds: float) -> bytes:
     """Return a reader's answer; raises Conflict where it ended without one, and TooManyAttempts where all are busy."""
     if not _places.acquire(timeout=WAIT_SECONDS):

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from backend.dataset_files import read_rows, read_rows_at, render
+from backend.dataset_files import read_embedded, read_rows, read_rows_at, render
 
 MEMORY_BYTES = 2 << 30
 
@@ -86,11 +86,17 @@ def _render(folder: Path, asked: dict[str, Any]) -> bytes:
         return _pack("no such template")
 
 
+def _read_embedded(folder: Path, asked: dict[str, Any]) -> bytes:
+    """Return the media type, an end of line, and the bytes."""
+    found = read_embedded(folder, asked["info"], asked["row"], asked["kind"], asked["place"])
+    return b"" if found is None else found[0].encode() + b"\n" + found[1]
+
+
 def _pack(value: Any) -> bytes:
     return json.dumps(value, default=str).encode()
 
 
-_WORK = {"rows": _read_rows, "rows_at": _read_rows_at, "rendered": _render}
+_WORK = {"rows": _read_rows, "rows_at": _read_rows_at, "rendered": _render, "embedded": _read_embedded}
 
 if __name__ == "__main__":
     main()

@@ -262,6 +262,14 @@ def get_media_path(dataset: Dataset, name: str) -> Path:
     return path
 
 
+def get_embedded(dataset: Dataset, row: int, kind: str, place: int) -> tuple[str, bytes]:
+    """Return the media type and the bytes of what a row of a dataset holds itself."""
+    found = dataset_pages.read_embedded(get_folder(dataset), get_mapping(dataset), row, kind, place)
+    if found is None:
+        raise NotFound("This row holds no such picture.", zh="该行没有这张图片。")
+    return found
+
+
 def find_missing_media(dataset: Dataset) -> str | None:
     """Return a sentence naming the first rows whose pictures are not in the dataset, or None when all are."""
     if dataset.report or not set(dataset.modalities) - {"text"}:  # its check has looked at every one

@@ -203,8 +203,10 @@ def _find_source_rows(
 
 
 def _show_source(dataset: Dataset, row: dict[str, Any]) -> dict[str, Any]:
-    images = [build_media_url(dataset, image) for image in row["images"] if isinstance(image, str)]
-    return {"prompt": _get_question(row), "images": images}
+    return {
+        "prompt": _get_question(row),
+        "images": [build_media_url(dataset, image) for image in row["images"]],
+    }
 
 
 def _get_question(row: dict[str, Any]) -> str:
@@ -212,9 +214,12 @@ def _get_question(row: dict[str, Any]) -> str:
     return str(questions[-1]).replace("<image>", "").strip() if questions else ""
 
 
-def build_media_url(dataset: Dataset, name: str) -> str:
-    """Return where a browser gets a picture of a dataset."""
-    return f"/api/v1/datasets/{quote(dataset.id, safe='')}/media/{quote(name)}"
+def build_media_url(dataset: Dataset, item: str | dict[str, Any]) -> str:
+    """Return where a browser gets a picture of a dataset: a file by its path, or what a row holds itself."""
+    base = f"/api/v1/datasets/{quote(dataset.id, safe='')}"
+    if isinstance(item, str):
+        return f"{base}/media/{quote(item)}"
+    return f"{base}/rows/{item['row']}/media/{item['kind']}/{item['place']}"
 
 
 def _compare_training(session: Session, compared: list[Job]) -> dict[str, Any]:

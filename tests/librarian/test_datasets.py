@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from backend.database import transaction
@@ -388,3 +390,33 @@ def test_an_import_is_cancelled_before_and_while_it_runs(owner: Person, libraria
             return {chore.status for chore in session.query(Chore)} <= {"cancelled", "done"}
 
     wait_until(is_over, "the chore's last word")
+
+
+def test_pictures_within_the_rows_are_shown_to_whoever_may_see_the_dataset(
+    owner: Person, colleague: Person
+) -> None:
+    kind = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    table = pa.table({
+        "instruction": ["<image>what"] * 3, "output": ["a", "b", "c"],
+        "images": pa.array([[{"bytes": PIXEL, "path": None}]] * 2 + [[{"bytes": b"<script>", "path": None}]], kind),
+    })  # fmt: skip
+    packed = io.BytesIO()
+    parquet.write_table(table, packed)
+    made = send_file(owner, "pictures.parquet", packed.getvalue())
+    (finding,) = owner.get(f"/datasets/{made['id']}/report").json()["findings"]
+    assert (finding["code"], finding["examples"][0]["line"]) == ("media_unreadable", 3)
+    rows = owner.get(f"/datasets/{made['id']}/rows").json()["data"]
+    urls = [row["images"][0].removeprefix("/api/v1") for row in rows]
+    shown = owner.get(urls[1])
+    assert (shown.status_code, shown.headers["content-type"], shown.content) == (200, "image/png", PIXEL)
+    hostile = owner.get(urls[2])
+    assert hostile.headers["content-type"] == "application/octet-stream"
+    assert hostile.headers["content-security-policy"] == "sandbox"
+    assert colleague.get(urls[1]).status_code == 404
+    for path, status in (("5/media/images/0", 404), ("0/media/images/1", 404), ("0/media/videos/0", 404),
+                         ("0/media/tools/0", 422), ("-1/media/images/0", 422), ("0/media/images/x", 422)):  # fmt: skip
+        assert owner.get(f"/datasets/{made['id']}/rows/{path}").status_code == status, path
+    cleaned = owner.post(f"/datasets/{made['id']}/clean").json()
+    assert wait_for_dataset(owner, cleaned["id"])["usable_count"] == 2
+    (row, _) = owner.get(f"/datasets/{cleaned['id']}/rows").json()["data"]
+    assert owner.get(row["images"][0].removeprefix("/api/v1")).content == PIXEL

@@ -177,6 +177,21 @@ def list_rows(
     return {"data": shapes.show_rows(dataset, rows), "total": total, "has_more": has_more}
 
 
+@router.get("/{reference}/rows/{index}/media/{kind}/{place}")
+def get_embedded_media(
+    reference: Reference,
+    index: Annotated[int, Path(ge=0, le=2**53)],
+    kind: Literal["images", "videos", "audios"],
+    place: Annotated[int, Path(ge=0, le=2**31)],
+    user: SignedIn,
+    session: DatabaseSession,
+) -> Response:
+    """Return a picture, video or sound that lies in a row itself."""
+    dataset = catalogue.get_dataset(session, user, reference)
+    media_type, data = catalogue.get_embedded(dataset, index, kind, place)
+    return Response(data, media_type=media_type, headers=_FILE_HEADERS)
+
+
 @router.get("/{reference}/rendered")
 def render_row(
     reference: Reference,

@@ -162,9 +162,7 @@ def show_rows(dataset: Dataset, rows: list[dict[str, Any]]) -> list[dict[str, An
 
 
 def _show_media(dataset: Dataset, items: list[Any]) -> list[str]:
-    """A video may be a list of pictures; then its pictures are shown."""
-    flat = [part for item in items for part in (item if isinstance(item, list) else [item])]
-    return [results.build_media_url(dataset, part) for part in flat if isinstance(part, str)]
+    return [results.build_media_url(dataset, item) for item in items]
 
 
 def show_node(use: NodeInUse) -> dict[str, Any]:
