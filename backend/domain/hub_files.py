@@ -13,6 +13,8 @@ from backend.domain.errors import Conflict
 HubName = Literal["huggingface", "modelscope"]
 REPO_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"
 REVISION = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$"
+PART_NAME = r"^[^\x00-\x1f\x7f/\\]{1,200}$"
+"""What a subset or a split may be called."""
 MOST_FILES = 100_000
 
 _MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken", ".md"})

@@ -5,7 +5,7 @@ Over plain HTTP: docs/decisions/0014 says why not by the hubs' own clients.
 
 from __future__ import annotations
 
-from backend.hubs.fetching import Snapshot, fetch
+from backend.hubs.fetching import Snapshot, fetch, list_dataset
 from backend.hubs.protocols import HubSource
 
-__all__ = ["HubSource", "Snapshot", "fetch"]
+__all__ = ["HubSource", "Snapshot", "fetch", "list_dataset"]

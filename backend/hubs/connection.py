@@ -103,6 +103,13 @@ class HubConnection:
 
     def read_json(self, path: str) -> Any:
         """Return the JSON that the hub answers with; httpx's errors and ValueError where it is none."""
+        return json.loads(self._read(path))
+
+    def read_text(self, path: str) -> str:
+        """Return a text file."""
+        return self._read(path).decode("utf-8", "replace")
+
+    def _read(self, path: str) -> bytes:
         with self.open(path) as response:
             response.raise_for_status()
             pieces, size = [], 0
@@ -111,7 +118,7 @@ class HubConnection:
                 if size > MOST_LISTING_BYTES:
                     raise ValueError("the list of files is too long")
                 pieces.append(piece)
-        return json.loads(b"".join(pieces))
+        return b"".join(pieces)
 
 
 def _get_origin(url: httpx.URL) -> tuple[str, str, int | None]:

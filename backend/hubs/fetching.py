@@ -10,13 +10,21 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import httpx
 
 from backend.domain.hub_files import RepoFile, choose_dataset_files, choose_model_files, require_safe_names
+from backend.domain.hub_splits import (
+    ROW_SUFFIXES,
+    Subset,
+    choose_split,
+    drop_others,
+    list_subsets,
+    require_no_script,
+)
 from backend.hubs import faults
 from backend.hubs.connection import HubConnection, read_address
 from backend.hubs.protocols import HubSource, Repository, build_file_path, read_repository
@@ -35,12 +43,14 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was fetched: the commit it is pinned to, its files, and the licence the hub names."""
+    """What was fetched: the commit it is pinned to, its files, and the licence the hub names. `rows` are the paths of one
+    split's data files where the repository has more than one split."""
 
     commit: str
     files: list[RepoFile]
     total_bytes: int
     licence: str | None
+    rows: list[str] = field(default_factory=list)
 
 
 def fetch(
@@ -89,9 +99,11 @@ def _begin(connection: HubConnection, source: HubSource, draft: Path) -> Snapsho
     """Ask the hub what there is, and write down which commit this download is of."""
     repository = _ask(connection, source, lambda: read_repository(connection, source))
     require_safe_names(repository.files)
-    files = _choose(source, repository)
+    files, rows = (
+        _choose_data(source, repository) if source.kind == "dataset" else (_choose(source, repository), [])
+    )
     total = sum(file.size_bytes for file in files)
-    snapshot = Snapshot(repository.commit, files, total, repository.licence)
+    snapshot = Snapshot(repository.commit, files, total, repository.licence, rows)
     state = {"source": asdict(source), **asdict(snapshot)}
     unfinished = draft / f"{STATE_FILE}.part"
     unfinished.write_text(json.dumps(state))
@@ -99,9 +111,31 @@ def _begin(connection: HubConnection, source: HubSource, draft: Path) -> Snapsho
     return snapshot
 
 
+def list_dataset(source: HubSource) -> tuple[Repository, list[Subset]]:
+    """Return what a dataset's repository holds, without a byte of its files. Raises HubFault and Conflict, and soon."""
+    with HubConnection(read_address(source.hub)) as connection:
+        repository = _ask(connection, source, lambda: read_repository(connection, source), most_tries=2)
+    require_safe_names(repository.files)
+    require_no_script(repository.files, source.repo_id)
+    return repository, list_subsets(choose_dataset_files(repository.files), repository.card)
+
+
+def _choose_data(source: HubSource, repository: Repository) -> tuple[list[RepoFile], list[str]]:
+    """Return the files to fetch, and which of them are the rows where others are left out."""
+    require_no_script(repository.files, source.repo_id)
+    files = choose_dataset_files(repository.files)
+    subsets = list_subsets(files, repository.card)
+    is_wished = source.subset is not None or source.split is not None
+    is_described = any(file.path == "dataset_info.json" for file in files)
+    is_single = len(subsets) < 2 and all(len(subset.splits) < 2 for subset in subsets)
+    if not is_wished and (source.whole or is_described or is_single):
+        return files, []
+    _, chosen = choose_split(subsets, source.subset, source.split)
+    rows = [file.path for file in chosen.files if PurePosixPath(file.path).suffix in ROW_SUFFIXES]
+    return drop_others(files, subsets, chosen), rows
+
+
 def _choose(source: HubSource, repository: Repository) -> list[RepoFile]:
-    if source.kind == "dataset":
-        return choose_dataset_files(repository.files)
     settings = get_settings()
     return choose_model_files(
         repository.files,
@@ -219,8 +253,10 @@ def _is_whole(path: Path, file: RepoFile) -> bool:
 # -- failures ----------------------------------------------------------------------------------------------
 
 
-def _ask(connection: HubConnection, source: HubSource, ask: Callable[[], Answer]) -> Answer:
-    failures = 0
+def _ask(
+    connection: HubConnection, source: HubSource, ask: Callable[[], Answer], *, most_tries: int = MOST_TRIES
+) -> Answer:
+    failures = MOST_TRIES - most_tries
     while True:
         try:
             return ask()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
+
+import yaml
 
 from backend.domain.hub_files import MOST_FILES, HubName, RepoFile
 from backend.hubs.connection import HubConnection
@@ -13,25 +15,33 @@ from backend.hubs.connection import HubConnection
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PAGE_SIZE = 200
+_MOST_README_BYTES = 1 << 20
+_MOST_FRONT_MATTER = 100_000
+_FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?\n)---[ \t]*(?:\r?\n|$)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class HubSource:
-    """A repository of a hub; without a revision its main branch."""
+    """A repository of a hub; without a revision its main branch. Of a dataset `subset` and `split`, or the `whole`."""
 
     hub: HubName
     kind: Literal["model", "dataset"]
     repo_id: str
     revision: str | None = None
+    subset: str | None = None
+    split: str | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository as it is at one moment. `commit` is what its files are asked by from then on."""
+    """A repository as it is at one moment. `commit` is what its files are asked by from then on, `card` is the front
+    matter of a dataset's README."""
 
     commit: str
     files: list[RepoFile]
     licence: str | None
+    card: dict[str, Any] = field(default_factory=dict)
 
 
 def read_repository(connection: HubConnection, source: HubSource) -> Repository:
@@ -71,8 +81,9 @@ def _read_huggingface(connection: HubConnection, source: HubSource) -> Repositor
     if commit is None:
         raise ValueError("the hub names no commit")
     card = info.get("cardData")
-    licence = card.get("license") if isinstance(card, dict) else None
-    return Repository(commit, files, licence if isinstance(licence, str) else None)
+    card = card if isinstance(card, dict) else {}
+    licence = card.get("license")
+    return Repository(commit, files, licence if isinstance(licence, str) else None, card)
 
 
 # -- ModelScope --------------------------------------------------------------------------------------------
@@ -103,7 +114,26 @@ def _read_modelscope(connection: HubConnection, source: HubSource) -> Repository
         if entry.get("Type") != "tree"
     ]
     # Where it names no commit the branch is asked by; the hashes of its files are kept and hold all the same.
-    return Repository(commit or revision, files, None)
+    card = _read_card(connection, source, commit or revision, files) if source.kind == "dataset" else {}
+    licence = card.get("license")
+    return Repository(commit or revision, files, licence if isinstance(licence, str) else None, card)
+
+
+def _read_card(
+    connection: HubConnection, source: HubSource, commit: str, files: list[RepoFile]
+) -> dict[str, Any]:
+    """Return the front matter of the README; one that is none, or too long to be one, says nothing."""
+    if not any(file.path == "README.md" and file.size_bytes <= _MOST_README_BYTES for file in files):
+        return {}
+    text = connection.read_text(build_file_path(source, commit, "README.md"))
+    front = _FRONT_MATTER.match(text)
+    if front is None or len(front[1]) > _MOST_FRONT_MATTER:
+        return {}
+    try:
+        card = yaml.safe_load(front[1])
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -27,12 +27,15 @@ def take_repository(chore: RunningChore, source: dict[str, Any], path: str, draf
             )
 
     chore.report("listing", None)
-    wanted = HubSource(source["hub"], "dataset", source["repo_id"], source["revision"])
+    wanted = HubSource(
+        source["hub"], "dataset", source["repo_id"], source["revision"],
+        source.get("subset"), source.get("split"), whole=source.get("whole", False),
+    )  # fmt: skip
     place = storage_datasets.get_hub_folder(path)
     snapshot = fetch(wanted, place, tell, require_room)
     left = room - snapshot.total_bytes
     for file in snapshot.files:
-        found, target = place / file.path, draft / file.path
+        found, target = place / file.path, draft / _place(file.path, snapshot.rows)
         kind = archives.find_kind(found)
         unpacked = target.with_name(PurePosixPath(file.path).name.partition(".")[0])
         if kind is None or unpacked.exists():
@@ -43,3 +46,11 @@ def take_repository(chore: RunningChore, source: dict[str, Any], path: str, draf
             found, kind, found.name, unpacked, most_bytes=left,
             on_progress=lambda fraction, files: chore.report("unpacking", fraction, files=files),
         )  # fmt: skip
+
+
+def _place(path: str, rows: list[str]) -> str:
+    """Return where a file goes: several files of rows into one folder, which is how LLaMA-Factory reads them as one."""
+    if path not in rows:
+        return path
+    name = path.replace("/", "_")
+    return f"rows/{name}" if len(rows) > 1 else name

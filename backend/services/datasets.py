@@ -14,7 +14,7 @@ from backend.domain.audit import Action
 from backend.domain.dataset_names import build_name, check_name
 from backend.domain.datasets.mapping import BadMapping, parse_mapping
 from backend.domain.errors import Conflict, Invalid, NotAllowed, NotFound, Problem
-from backend.domain.hub_files import HubName
+from backend.domain.hub_splits import DEFAULT, TRAIN
 from backend.domain.job import FINISHED
 from backend.domain.presets import find_dataset_preset
 from backend.services import audit, catalogue, chores, spaces, uploads
@@ -70,13 +70,12 @@ def create_from_path(session: Session, user: User, name: str | None, path: str) 
     return _create(session, user, name, found.name, {"kind": "path", "path": str(found)})
 
 
-def create_from_hub(
-    session: Session, user: User, name: str | None, hub: HubName, repo_id: str, revision: str | None
-) -> Dataset:
-    """Make a dataset of a hub's repository, which the librarian fetches."""
+def create_from_hub(session: Session, user: User, name: str | None, wish: dict[str, Any]) -> Dataset:
+    """Make a dataset of a hub's repository, which the librarian fetches; the wish is a `HubDatasetReference`."""
     spaces.require_room(session, user, 0)
-    source = {"kind": "hub", "hub": hub, "repo_id": repo_id, "revision": revision}
-    return _create(session, user, name, repo_id.rsplit("/", 1)[-1], source)
+    parts = [wish["repo_id"].rsplit("/", 1)[-1]]
+    parts += [part for part in (wish["subset"], wish["split"]) if part not in (None, DEFAULT, TRAIN)]
+    return _create(session, user, name, "-".join(parts), {"kind": "hub", **wish})
 
 
 def start_download(session: Session, user: User, reference: str) -> Dataset:
@@ -93,9 +92,13 @@ def start_download(session: Session, user: User, reference: str) -> Dataset:
     if dataset.status not in BUSY:
         hub = get_settings().preferred_hub
         chosen = hub if hub in preset.repos else next(iter(preset.repos))
-        source = {"kind": "hub", "hub": chosen, "repo_id": preset.repos[chosen], "revision": None}
+        mapping = find_preset_mapping(dataset.id) or {}
+        source = {
+            "kind": "hub", "hub": chosen, "repo_id": preset.repos[chosen], "revision": None,
+            "subset": mapping.get("subset"), "split": mapping.get("split"), "whole": "file_name" in mapping,
+        }  # fmt: skip
         dataset.status, dataset.report = "importing", {}
-        payload = {"source": source, "mapping": find_preset_mapping(dataset.id)}
+        payload = {"source": source, "mapping": mapping or None}
         chores.enqueue(session, "import_dataset", user.id, dataset.id, payload)
         audit.record(session, Action.DATASET_FETCHED, user, target=(dataset.id, dataset.name), source=source)
     return dataset

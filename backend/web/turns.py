@@ -17,10 +17,11 @@ from starlette.concurrency import run_in_threadpool
 
 from backend.database import transaction
 
-Line = Literal["people", "nodes", "reports"]
+Line = Literal["people", "nodes", "reports", "hubs"]
 Value = TypeVar("Value")
 
-PLACES: dict[Line, int] = {"people": 12, "nodes": 3, "reports": 4}
+PLACES: dict[Line, int] = {"people": 12, "nodes": 3, "reports": 4, "hubs": 4}
+"""Those who wait for a hub hold a thread and no connection."""
 
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Line, asyncio.Semaphore]] = WeakKeyDictionary()
 

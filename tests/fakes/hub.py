@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 import threading
 import time
@@ -17,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import yaml
 
 LARGE_BYTES = 10_000
 """From this size on a file is kept as LFS: listed with its SHA-256, and served elsewhere."""
@@ -147,7 +150,9 @@ class Speaker(BaseHTTPRequestHandler):
             if self._is_large(path):
                 entry["lfs"] = {"sha256": sha256, "size": path.stat().st_size, "pointerSize": 134}
             siblings.append(entry)
-        card = {"license": "apache-2.0"}
+        readme = self._find(kind, repo, "README.md")
+        front = re.match(r"---\n(.*?\n)---\n", readme.read_text(), re.DOTALL) if readme else None
+        card = {"license": "apache-2.0"} | (yaml.safe_load(front[1]) if front else {})
         self._say(200, {"id": repo, "modelId": repo, "sha": commit, "siblings": siblings, "cardData": card})
 
     def _list_tree(self, kind: str, repo: str, revision: str) -> None:

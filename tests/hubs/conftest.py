@@ -81,7 +81,7 @@ def fill(hub: FakeHub, elements: int = 200_000) -> None:
         for n in range(300)
     ]
     hub.write("datasets", DATASET, "data.json", json.dumps(rows).encode())
-    hub.write("datasets", DATASET, "talks.py", b"raise SystemExit")
+    hub.write("datasets", DATASET, "helper.py", b"raise SystemExit")
 
 
 @pytest.fixture(scope="session")

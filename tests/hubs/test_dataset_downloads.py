@@ -93,7 +93,7 @@ def test_a_person_imports_a_repository_of_their_own(
     assert ready["status"] == "ready", ready["error"]
     assert (ready["name"], ready["example_count"]) == ("talks", 300)
     assert colleague.get(path).status_code == 404
-    assert not [one for one in hub.list_requests() if "talks.py" in one["path"]]
+    assert not [one for one in hub.list_requests() if "helper.py" in one["path"]]
 
 
 def test_what_the_hub_refuses_is_told_at_the_dataset(
@@ -146,3 +146,104 @@ def test_llamafactorys_own_layout_put_into_the_home_is_recognised(
 def test_a_hub_and_another_source_at_once_are_refused(owner: Person) -> None:
     for body in ({**BODY, "path": "/srv/x"}, {"hub": {"hub": "huggingface", "repo_id": "../x"}}, {}):
         assert owner.post("/datasets", json=body).status_code == 422
+
+
+README = b"""---
+license: mit
+configs:
+- config_name: en
+  data_files:
+  - {split: train, path: en/part-*.jsonl}
+  - {split: test, path: en/held.jsonl}
+- config_name: zh
+  data_files: zh/all.jsonl
+dataset_info:
+- config_name: en
+  splits:
+  - {name: train, num_examples: 40}
+---
+# Two languages
+"""
+LANGUAGES = "acme/languages"
+
+
+def fill_languages(hub: FakeHub) -> None:
+    """Put a dataset of two subsets on the hub."""
+    hub.write("datasets", LANGUAGES, "README.md", README)
+    parts = {"en/part-0.jsonl": 20, "en/part-1.jsonl": 20, "en/held.jsonl": 5, "zh/all.jsonl": 300}
+    for name, count in parts.items():
+        rows = [{"instruction": f"{name} {number}", "output": "x" * 100} for number in range(count)]
+        hub.write("datasets", LANGUAGES, name, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+@pytest.mark.parametrize("site", ["huggingface", "modelscope"])
+def test_one_split_is_chosen_before_the_bytes_come(
+    hub: FakeHub, owner: Person, start_librarian: Callable[[], Any], site: str
+) -> None:
+    fill_languages(hub)
+    listed = owner.get(f"/hubs/{site}/datasets/{LANGUAGES}/subsets")
+    assert listed.status_code == 200, listed.text
+    assert listed.json()["licence"] == "mit"
+    told = {
+        (one["name"], split["name"]): split for one in listed.json()["subsets"] for split in one["splits"]
+    }
+    assert list(told) == [("en", "train"), ("en", "test"), ("zh", "train")]
+    assert [split["file_count"] for split in told.values()] == [2, 1, 1]
+    assert [split["example_count"] for split in told.values()] == [40, None, None]
+    assert not [one for one in hub.list_requests() if "jsonl" in one["path"]]
+
+    wish = {"hub": site, "repo_id": LANGUAGES, "subset": "en", "split": "train"}
+    start_librarian()
+    made = owner.post("/datasets", json={"hub": wish})
+    assert (made.status_code, made.json()["name"]) == (201, "languages-en")
+    ready = wait_for(owner, f"/datasets/{made.json()['id']}", _ended)
+    assert ready["status"] == "ready", ready["error"]
+    assert (ready["example_count"], ready["mapping"]["file_name"]) == (40, "rows")
+    fetched = {
+        name
+        for one in hub.list_requests()
+        for name in ("part-0", "part-1", "held", "all.jsonl")
+        if name in one["path"]
+    }
+    assert fetched == {"part-0", "part-1"}
+
+
+def test_what_was_not_chosen_or_is_not_there_is_told(
+    hub: FakeHub, owner: Person, start_librarian: Callable[[], Any]
+) -> None:
+    fill_languages(hub)
+    hub.write("datasets", "acme/scripted", "scripted.py", b"raise SystemExit")
+    hub.write("datasets", "acme/scripted", "data.json", b"[]")
+    start_librarian()
+    here = {"hub": "huggingface", "repo_id": LANGUAGES}
+    for wish, code in (
+        (here, "hub_subset_missing"),
+        (here | {"subset": "fr"}, "hub_subset_unknown"),
+        (here | {"subset": "zh", "split": "test"}, "hub_split_unknown"),
+        ({"hub": "huggingface", "repo_id": "acme/scripted"}, "hub_script"),
+    ):
+        made = owner.post("/datasets", json={"hub": wish})
+        assert made.status_code == 201, made.text
+        failed = wait_for(owner, f"/datasets/{made.json()['id']}", _ended)
+        assert (failed["status"], failed["error"]["code"]) == ("failed", code)
+        assert failed["error"]["detail_zh"]
+    refused = owner.get("/hubs/huggingface/datasets/acme/scripted/subsets")
+    assert (refused.status_code, refused.json()["code"]) == (409, "hub_script")
+    assert owner.get("/hubs/huggingface/datasets/acme/none/subsets").json()["code"] == "hub_not_found"
+    assert not [one for one in hub.list_requests() if "resolve" in one["path"]]
+
+
+def test_only_people_ask_a_hub_and_only_for_what_can_be_a_name(hub: FakeHub, owner: Person) -> None:
+    assert owner.client.get(f"/api/v1/hubs/huggingface/datasets/{DATASET}/subsets").status_code == 401
+    for path in ("huggingface/datasets/..%2f..%2fadmin/subsets", "other/datasets/a/b/subsets",
+                 "huggingface/datasets/a/b/c/subsets", "huggingface/datasets/a/b/subsets?revision=../x"):  # fmt: skip
+        assert owner.get(f"/hubs/{path}").status_code in (404, 422), path
+    for wish in (
+        {"subset": "a/b"},
+        {"split": ""},
+        {"subset": "x" * 201},
+        {"subset": "a\u0000b"},
+        {"split": 5},
+    ):
+        body = {"hub": {"hub": "huggingface", "repo_id": DATASET} | wish}
+        assert owner.post("/datasets", json=body).status_code == 422, wish

@@ -9,6 +9,7 @@ from backend.web.api import (
     catalogue,
     datasets,
     files,
+    hubs,
     jobs,
     me,
     models,
@@ -23,7 +24,21 @@ from backend.web.api import (
 def build_api_router() -> APIRouter:
     """Return every route under `/api/v1`."""
     router = APIRouter(prefix="/api/v1")
-    parts = (users, tokens, me, models, catalogue, datasets, uploads, files, jobs, stream, admin, oversight)
+    parts = (
+        users,
+        tokens,
+        me,
+        models,
+        catalogue,
+        datasets,
+        uploads,
+        files,
+        hubs,
+        jobs,
+        stream,
+        admin,
+        oversight,
+    )
     for module in parts:
         router.include_router(module.router)
     return router

@@ -17,7 +17,7 @@ from backend.tables.dataset import Dataset
 from backend.tables.user import User
 from backend.web.api import shapes
 from backend.web.api.dataset_upload import drop_upload, receive_upload
-from backend.web.api.hub_reference import HubReference
+from backend.web.api.hub_reference import HubDatasetReference
 from backend.web.api.idempotency import Key
 from backend.web.api.paging import Paging, show_page
 from backend.web.deps import DatabaseSession, SignedIn, SignedInId, get_address
@@ -35,7 +35,7 @@ class NewDataset(Body):
     name: Annotated[PlainText, Field(min_length=1, max_length=200)] | None = None
     upload_id: Annotated[PlainText, Field(min_length=1, max_length=40)] | None = None
     path: Annotated[PlainText, Field(min_length=1, max_length=4000)] | None = None
-    hub: HubReference | None = None
+    hub: HubDatasetReference | None = None
 
     @model_validator(mode="after")
     def _has_one_source(self) -> NewDataset:
@@ -96,8 +96,7 @@ def _create(session: DatabaseSession, user: User, body: NewDataset) -> Dataset:
     if body.upload_id is not None:
         return datasets.create_from_upload(session, user, body.name, body.upload_id)
     if body.hub is not None:
-        hub = body.hub
-        return datasets.create_from_hub(session, user, body.name, hub.hub, hub.repo_id, hub.revision)
+        return datasets.create_from_hub(session, user, body.name, body.hub.model_dump())
     assert body.path is not None
     return datasets.create_from_path(session, user, body.name, body.path)
 

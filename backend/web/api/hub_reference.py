@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from backend.domain.hub_files import REPO_ID, REVISION, HubName
+from backend.domain.hub_files import PART_NAME, REPO_ID, REVISION, HubName
 from backend.domain.spec import Body
 
 
@@ -14,3 +14,10 @@ class HubReference(Body):
     hub: HubName
     repo_id: str = Field(pattern=REPO_ID)
     revision: str | None = Field(default=None, pattern=REVISION)
+
+
+class HubDatasetReference(HubReference):
+    """A dataset on a hub: without a subset its default one, without a split `train`, as in LLaMA-Factory."""
+
+    subset: str | None = Field(default=None, pattern=PART_NAME)
+    split: str | None = Field(default=None, pattern=PART_NAME)

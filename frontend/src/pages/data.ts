@@ -100,7 +100,7 @@ function buildNothing(): HTMLElement {
 onPause(search, draw);
 watchDropZone(get("#drop-zone"), (files) => void uploads.add(files));
 new ImportDialog<Dataset>(
-  { prefix: "import", opener: "#import", path: "/datasets" },
+  { prefix: "import", opener: "#import", path: "/datasets", hasSplits: true },
   (dataset) => {
     notify(t(`已开始导入“${dataset.name}”。`, `“${dataset.name}” is being imported.`), "good");
     choose("");
