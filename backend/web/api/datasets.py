@@ -44,6 +44,14 @@ class NewDataset(Body):
         return self
 
 
+def _describe_body() -> dict[str, Any]:
+    """Return the schema of a new dataset, with what it refers to in its place: the document knows no `$defs`."""
+    schema = NewDataset.model_json_schema()
+    schema["properties"]["hub"] = HubDatasetReference.model_json_schema()
+    del schema["$defs"]
+    return schema
+
+
 _FORM = {
     "type": "object",
     "properties": {"file": {"type": "string", "format": "binary"}, "name": {"type": "string"}},
@@ -52,7 +60,7 @@ _DOCUMENT = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": NewDataset.model_json_schema()},
+            "application/json": {"schema": _describe_body()},
             "multipart/form-data": {"schema": _FORM},
         },
     }
