@@ -63,11 +63,23 @@ def write_pictures(folder: Path, count: int) -> None:
             file.write(json.dumps({"conversations": turns, "images": [name]}) + "\n")
 
 
-def run_check(folder: Path, info: dict[str, Any], tokenizer: Path | None) -> int:
+def run_check(folder: Path, info: dict[str, Any]) -> int:
     """Check a dataset; return how many rows are usable."""
     from backend.dataset_files import check
 
-    return check(folder, info, tokenizer=tokenizer, findings_file=folder / "findings").cleaned_count
+    return check(folder, info, findings_file=folder / "findings").cleaned_count
+
+
+def run_profile(folder: Path, model: Path, most_rows: int) -> int:
+    """Count the lengths of rows by a model's tokenizer; return of how many."""
+    from backend.dataset_files.profiling import profile
+    from backend.dataset_files.tokens import RowCounter
+
+    with (folder / "rows.jsonl").open("rb") as lines:
+        count = sum(1 for _ in lines)
+    counter = RowCounter(model, "qwen2_vl", "sft")
+    found = profile(folder, _INFO, counter, row_count=count, most_rows=most_rows, on_progress=lambda *_: None)
+    return int(found["counted"])
 
 
 def run_loop(folder: Path) -> int:
@@ -103,10 +115,10 @@ def run_way(way: str, folder: Path, tokenizer: str) -> dict[str, float]:
     started = time.perf_counter()
     if way == "loop":
         usable = run_loop(folder)
+    elif way.startswith("profile"):
+        usable = run_profile(folder, Path(tokenizer), int(way.removeprefix("profile")))
     else:
-        usable = run_check(
-            folder, _PICTURES if way == "pictures" else _INFO, Path(tokenizer) if tokenizer else None
-        )
+        usable = run_check(folder, _PICTURES if way == "pictures" else _INFO)
     seconds = time.perf_counter() - started
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu_seconds = used.ru_utime + used.ru_stime
@@ -129,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", default="10000,100000,1000000")
     parser.add_argument("--pictures", type=int, default=10_000)
-    parser.add_argument("--tokenizer", default="", help="a model's folder, to count with its tokenizer too")
+    parser.add_argument("--tokenizer", default="", help="a model's folder, to profile with its tokenizer too")
     parser.add_argument("--way", default="", help=argparse.SUPPRESS)
     parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -150,9 +162,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             write_rows(folder / "rows.jsonl", count)
-            report("check, lengths estimated", count, folder, measure("check", folder))
+            report("check", count, folder, measure("check", folder))
             if args.tokenizer:
-                report("check, lengths counted", count, folder, measure("check", folder, args.tokenizer))
+                for name, most in (("profile of all rows", count), ("profile of 20,000 rows", 20_000)):
+                    report(name, count, folder, measure(f"profile{most}", folder, args.tokenizer))
             report("datasets and a plain loop", count, folder, measure("loop", folder))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

@@ -14,17 +14,19 @@ from backend.dataset_files.arrow_types import Fields, find_field
 from backend.dataset_files.judged import JudgedRow, JudgedRows
 from backend.dataset_files.reading import FileProblem
 from backend.dataset_files.sources import Source, open_source
-from backend.dataset_files.tokens import TokenCounter, find_accepted
 from backend.domain.datasets.conversation import Conversation
 from backend.domain.datasets.findings import Finding, FindingGroups
 from backend.domain.datasets.mapping import MEDIA_COLUMNS, BadMapping, Mapping, find_stage, parse_mapping
+from backend.domain.datasets.pictures import PictureRule
 from backend.domain.datasets.rules import PLACEHOLDERS, Judge
-from backend.domain.datasets.statistics import Lengths, Pictures, find_language
+from backend.domain.datasets.statistics import Lengths, Pictures, estimate_tokens, find_language
 
 OnProgress = Callable[[str, float, int], None]
 FINDINGS_FILE = "findings.jsonl"
 _MOST_HASHES = 3_000_000
 """Of so many different rows duplicates are found; further ones are compared with these only."""
+_TOKENS_PER_MESSAGE, _SYSTEM_TOKENS = 5, 11
+"""What templates of Qwen's kind put around a message, and before the first; others differ by a few tokens."""
 
 
 @dataclass
@@ -52,7 +54,7 @@ def check(
     info: dict[str, Any],
     *,
     stage: str | None = None,
-    tokenizer: Path | None = None,
+    accepts: frozenset[str] | None = None,
     cutoff_len: int = 2048,
     on_progress: OnProgress | None = None,
     findings_file: Path,
@@ -60,11 +62,11 @@ def check(
     """Check the dataset in `folder`, mapped by `info`, for `stage` (None: the one it is made for).
 
     All findings are written to `findings_file`, one JSON object a line; the report holds the first few of each
-    kind. Memory does not grow with the dataset. `tokenizer` is a model's folder: lengths are counted with it, and
-    media are held against what the model takes.
+    kind. Memory does not grow with the dataset. `accepts` are the media that the model takes, if one is known. Lengths
+    are reckoned from the letters: `profiling` counts them by a model's tokenizer.
     """
     with findings_file.open("w", encoding="utf-8") as log:
-        checking = _Checking(log, cutoff_len, TokenCounter(tokenizer))
+        checking = _Checking(log, cutoff_len)
         try:
             mapping = parse_mapping(info)
         except BadMapping as error:
@@ -73,7 +75,7 @@ def check(
         wanted = stage or find_stage(mapping)
         source = _open(folder, mapping, wanted, checking)
         if source is not None:
-            judge = Judge(wanted, find_assumed_media(mapping, tokenizer))
+            judge = Judge(wanted, accepts or find_assumed_media(mapping))
             checking.run(JudgedRows(folder, source, mapping, judge), mapping, on_progress or _ignore)
         return checking.build_report(wanted)
 
@@ -82,11 +84,9 @@ def _ignore(stage: str, fraction: float, rows: int) -> None:
     return None
 
 
-def find_assumed_media(mapping: Mapping, tokenizer: Path | None) -> frozenset[str] | None:
-    """Return which media the model takes; without one: all, as soon as the mapping names a column of media."""
-    if tokenizer is None and any(getattr(mapping, kind) for kind in MEDIA_COLUMNS):
-        return frozenset(MEDIA_COLUMNS)
-    return find_accepted(tokenizer)
+def find_assumed_media(mapping: Mapping) -> frozenset[str] | None:
+    """Return which media a model is taken to take that nobody named: all, if the mapping names a column of media."""
+    return frozenset(MEDIA_COLUMNS) if any(getattr(mapping, kind) for kind in MEDIA_COLUMNS) else None
 
 
 def _open(folder: Path, mapping: Mapping, stage: str, checking: _Checking) -> Source | None:
@@ -110,8 +110,8 @@ def _open(folder: Path, mapping: Mapping, stage: str, checking: _Checking) -> So
 class _Checking:
     """What has been found so far."""
 
-    def __init__(self, log: TextIO, cutoff_len: int, tokens: TokenCounter) -> None:
-        self._log, self._cutoff, self._tokens = log, cutoff_len, tokens
+    def __init__(self, log: TextIO, cutoff_len: int) -> None:
+        self._log, self._cutoff, self._rule = log, cutoff_len, PictureRule()
         self._groups = FindingGroups()
         self._lengths, self._pictures = Lengths(), Pictures()
         self._languages: Counter[str] = Counter()
@@ -128,7 +128,9 @@ class _Checking:
                 self.add_problem(passage.file, problem, number)
             for row in passage.rows:
                 self._add_row(row)
-            self._measure([row for row in passage.rows if row.kept])
+            for row in passage.rows:
+                if row.kept:
+                    self._measure(row)
             self._rows += len(passage.rows)
             on_progress("checking", min(1.0, passage.fraction), self._rows)
         self._check_columns(mapping, rows.source.fields)
@@ -198,32 +200,24 @@ class _Checking:
             self._hashes.add(key)
         return False
 
-    def _measure(self, rows: list[JudgedRow]) -> None:
-        """Count tokens of many rows at once, which lets the tokenizer use both cores."""
-        asked, answered = [], []
-        for row in rows:
-            prompt, answer = split_texts(row.talk)
-            asked.append(prompt)
-            answered.append(answer)
-            self._languages[find_language(answered[-1] or asked[-1])] += 1
-        counts = self._tokens.count(asked + answered)
-        for row, read, learnt in zip(rows, counts[: len(rows)], counts[len(rows) :], strict=True):
-            self._add_length(row, read, learnt)
-
-    def _add_length(self, row: JudgedRow, prompt: int, label: int) -> None:
-        pictures = sum(self._tokens.count_picture(*size) for size in row.sizes)
+    def _measure(self, row: JudgedRow) -> None:
+        read, learnt = split_texts(row.talk)
+        self._languages[find_language(learnt or read)] += 1
+        label = estimate_tokens(learnt)
+        pictures = sum(self._rule.count(*size) for size in row.sizes)
         messages = len(row.talk.prompt) + min(1, len(row.talk.response))
-        total = prompt + label + pictures + self._tokens.count_marks(messages)
-        self._lengths.add(total, label, pictures, self._cutoff)
+        around = _SYSTEM_TOKENS + _TOKENS_PER_MESSAGE * messages
+        total = estimate_tokens(read) + label + pictures + around
+        self._lengths.add(total, label, pictures)
         if total > self._cutoff:
-            over, about = total - self._cutoff, "about " if self._tokens.estimated else ""
+            over = total - self._cutoff
             self._add_at(
                 row,
                 "row_long",
                 "none",
                 None,
-                f"{about}{total} tokens, {over} more than cutoff_len {self._cutoff}.",
-                f"{'约 ' if about else ''}{total} 个 token，超出 cutoff_len {self._cutoff} 共 {over} 个。",
+                f"about {total} tokens, {over} more than cutoff_len {self._cutoff}.",
+                f"约 {total} 个 token，超出 cutoff_len {self._cutoff} 共 {over} 个。",
             )
 
     def _check_columns(self, mapping: Mapping, fields: Fields) -> None:
@@ -243,15 +237,16 @@ class _Checking:
 
     def build_report(self, stage: str) -> CheckReport:
         """Return all of it."""
-        estimated = self._tokens.estimated
-        pictures = self._pictures.to_dict()
+        pictures, tokens = self._pictures.to_dict(), self._lengths.to_dict(estimated=True)
+        if tokens:
+            tokens["cut_rows"], tokens["cut_tokens"] = self._lengths.measure_cut(self._cutoff)
         modalities = ["text"] + [
             PLACEHOLDERS[kind].strip("<>") for kind in MEDIA_COLUMNS if kind in self._kinds
         ]
         facts: dict[str, Any] = {
             "example_count": self._rows,
             "modalities": modalities,
-            "token_stats": self._lengths.to_facts(estimated=estimated),
+            "token_stats": self._lengths.to_facts(estimated=True),
         }
         if self._pictures.to_facts():
             facts["picture_stats"] = self._pictures.to_facts()
@@ -264,7 +259,7 @@ class _Checking:
             finding_counts=self._groups.count_by_severity(),
             findings=self._groups.to_list(),
             statistics={
-                "tokens": self._lengths.to_dict(estimated=estimated),
+                "tokens": tokens,
                 "pictures": pictures,
                 "languages": dict(self._languages.most_common()),
                 "duplicates": self._groups.count("row_duplicate"),

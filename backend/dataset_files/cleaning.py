@@ -34,7 +34,7 @@ def write_cleaned(
     on_progress: Callable[[str, float, int], None] | None = None,
     *,
     stage: str | None = None,
-    tokenizer: Path | None = None,
+    accepts: frozenset[str] | None = None,
 ) -> int:
     """Write the usable rows of a dataset into the folder `target`, and return how many there are.
 
@@ -44,7 +44,7 @@ def write_cleaned(
     """
     mapping = parse_mapping(info)
     source = Source(folder, mapping.file_name)
-    judge = Judge(stage or find_stage(mapping), find_assumed_media(mapping, tokenizer))
+    judge = Judge(stage or find_stage(mapping), accepts or find_assumed_media(mapping))
     target.mkdir(parents=True, exist_ok=True)
     media = MediaFolder(folder)
     draft = target / f".{FILE_NAME}.draft"

@@ -1,80 +1,236 @@
-"""How many tokens texts are: counted with a model's tokenizer, or estimated where there is none."""
+"""How many tokens rows are, as LLaMA-Factory would make of them with a model's own tokenizer; no model is loaded."""
 
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from backend.domain.datasets.statistics import estimate_tokens
+from backend.domain.datasets.conversation import Conversation, Message
+from backend.domain.datasets.pictures import PictureRule
+from backend.domain.datasets.rendering import BOS, EOS, get_template, write_turns
 
-_MARKS_PER_MESSAGE = 5
-"""What templates of Qwen's kind put around a message; others differ by a few tokens."""
-_SYSTEM_TOKENS = 11
-_MOST_PIXELS = 768 * 768
-_LEAST_PIXELS = 32 * 32
-
-
-class TokenCounter:
-    """Counts with `tokenizer.json` of a model's folder; `estimated` where it has none or none is given."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._tokenizer: Any = None
-        path = folder / "tokenizer.json" if folder else None
-        if path and path.is_file():
-            from tokenizers import (
-                Tokenizer,
-            )  # its threads are not for the web process, which only reads pages
-
-            self._tokenizer = Tokenizer.from_file(str(path))
-        self.estimated = self._tokenizer is None
-        settings = _read_picture_settings(folder) if folder else {}
-        self._side = int(settings.get("patch_size") or 14) * int(settings.get("merge_size") or 2)
-        self._most_pixels = min(_MOST_PIXELS, int(settings.get("max_pixels") or _MOST_PIXELS))
-
-    def count(self, texts: list[str]) -> list[int]:
-        """Return the tokens of each text."""
-        if self._tokenizer is None:
-            return [estimate_tokens(text) for text in texts]
-        whole = [text.encode("utf-8", "ignore").decode("utf-8") for text in texts]  # no halves of pairs
-        encoded = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
-        return [len(one) for one in encoded]
-
-    def count_marks(self, messages: int) -> int:
-        """Return about how many tokens the template adds to so many messages."""
-        return _SYSTEM_TOKENS + _MARKS_PER_MESSAGE * messages
-
-    def count_picture(self, width: int, height: int) -> int:
-        """Return the tokens of a picture, as Qwen's processors cut it into squares after LLaMA-Factory's scaling."""
-        area = max(1, width * height)
-        factor = math.sqrt(self._most_pixels / area) if area > self._most_pixels else 1.0
-        factor = max(factor, math.sqrt(_LEAST_PIXELS / area)) if area < _LEAST_PIXELS else factor
-        return max(1, round(width * factor / self._side)) * max(1, round(height * factor / self._side))
+TOKENIZER_FILE = "tokenizer.json"
+_SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+_PICTURE_FILES = ("processor_config.json", "preprocessor_config.json")
+_MOST_BYTES = 256 << 20
+"""The largest tokenizers have a quarter of it."""
+_LONGEST_PIECE = 1 << 17
+"""Longer texts are cut for counting, which may add a token at each cut."""
 
 
-def find_accepted(folder: Path | None) -> frozenset[str] | None:
-    """Return which kinds of media a model takes, by its folder; None where no folder is given."""
-    if folder is None:
-        return None
-    kinds = {"image": "images", "video": "videos", "audio": "audios"}
-    facts = _read_json(folder / "tuneforge.json")
-    named = facts.get("modalities")
-    found = {kinds[name] for name in named if name in kinds} if isinstance(named, list) else set()
-    if "images" in found or _read_picture_settings(folder):
-        found |= {"images", "videos"}
-    return frozenset(found)
+class BadTokenizer(Exception):
+    """A model's tokenizer cannot be used; the text says why."""
 
 
-def _read_picture_settings(folder: Path) -> dict[str, Any]:
-    """Return a processor's settings for pictures; newer transformers keep them within those of the whole processor."""
-    whole = _read_json(folder / "processor_config.json").get("image_processor")
-    return whole if isinstance(whole, dict) else _read_json(folder / "preprocessor_config.json")
+@dataclass(frozen=True)
+class RowLength:
+    """A row in tokens: all of it, of these the answer's and the pictures'. `exact` is false where LLaMA-Factory may
+    count a few more or less: videos and sounds, other models' pictures, rare formats of tools."""
+
+    total: int
+    label: int
+    pictures: int
+    exact: bool
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def identify_tokenizer(folder: Path, template: str) -> str | None:
+    """Return what stands for all that decides how long rows are; None where there is no `tokenizer.json`.
+
+    Models whose files and template are alike have one identity, whatever they are called.
+    """
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        stamps = tuple(_stamp(folder / name) for name in (TOKENIZER_FILE, *_SETTINGS_FILES, *_PICTURE_FILES))
+    except OSError:
+        return None
+    if stamps[0] is None or not 0 < stamps[0][1] <= _MOST_BYTES:
+        return None
+    return _hash(folder, template, stamps)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=512)
+def _hash(folder: Path, template: str, _stamps: tuple[tuple[int, int] | None, ...]) -> str | None:
+    """Hash the files once for as long as their times and sizes stay."""
+    digest = sha256()
+    try:
+        with (folder / TOKENIZER_FILE).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return None
+    settings = _Settings(folder)
+    digest.update(json.dumps([template, settings.to_list()]).encode())
+    return digest.hexdigest()
+
+
+class _Settings:
+    """What beside `tokenizer.json` decides: special tokens, and how pictures are cut."""
+
+    def __init__(self, folder: Path) -> None:
+        read = {
+            name: value
+            for file in reversed(_SETTINGS_FILES)
+            for name, value in read_object(folder / file).items()
+        }
+        self.eos, self.bos = _name_token(read.get("eos_token")), _name_token(read.get("bos_token"))
+        self.add_bos = read.get("add_bos_token") is True
+        whole, *older = (read_object(folder / name) for name in _PICTURE_FILES)
+        inner = whole.get("image_processor")
+        found = inner if isinstance(inner, dict) else older[0]
+        self.rule = _read_rule(found)
+        self.is_qwen = str(found.get("image_processor_type", "")).startswith("Qwen2VL")
+
+    def to_list(self) -> list[Any]:
+        """Return all of it."""
+        return [self.eos, self.bos, self.add_bos, self.is_qwen, *self.rule.__dict__.values()]
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return a JSON object; empty where there is none, or it cannot be read."""
+    try:
+        found = json.loads(path.read_text("utf-8")) if path.stat().st_size < _MOST_BYTES else None
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _name_token(value: Any) -> str | None:
+    value = value.get("content") if isinstance(value, dict) else value
+    return value if isinstance(value, str) and value else None
+
+
+def _read_rule(settings: dict[str, Any]) -> PictureRule:
+    usual, size = PictureRule(), settings.get("size")
+    size = size if isinstance(size, dict) else {}
+
+    def take(value: Any, most: int, instead: int) -> int:
+        fits = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
+        return value if fits else instead
+
+    return PictureRule(
+        take(settings.get("patch_size"), 1024, usual.patch),
+        take(settings.get("merge_size"), 64, usual.merge),
+        take(settings.get("min_pixels", size.get("shortest_edge")), 1 << 40, usual.least_pixels),
+        take(settings.get("max_pixels", size.get("longest_edge")), 1 << 40, usual.most_pixels),
+    )
+
+
+# -- counting ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Pieces:
+    """A row's pieces that are read and those that are learnt, and what is known of its length without them."""
+
+    read: list[str]
+    learnt: list[str]
+    pictures: int
+    exact: bool
+
+
+class RowCounter:
+    """Counts rows as LLaMA-Factory tokenizes them in a stage, with the tokenizer in a model's folder."""
+
+    def __init__(self, folder: Path, template: str, stage: str) -> None:
+        """Load the tokenizer; raises BadTokenizer."""
+        from tokenizers import Tokenizer  # its threads are not for the web process, which only reads pages
+
+        self._settings, self._stage, self._name = _Settings(folder), stage, template
+        try:
+            self._template = get_template(template)
+            self._tokenizer: Any = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
+        except Exception as error:  # the library raises nothing more particular
+            raise BadTokenizer(str(error)[:300]) from error
+        self._eos = self._template["eos"] or self._settings.eos or "<|endoftext|>"
+        self._tokenizer.add_special_tokens([self._eos, *self._template["stop_words"]])
+        is_known = self._template["picture_rule"] == "qwen" and self._settings.is_qwen
+        self._picture, self._picture_exact = self._template["picture"], is_known
+
+    def count(self, rows: list[tuple[Conversation, list[tuple[int, int]]]]) -> list[RowLength]:
+        """Return the length of each row, given with the sizes of its pictures; raises BadTokenizer."""
+        made = [list(self._list_answers(talk, sizes)) for talk, sizes in rows]
+        texts = {text for answers in made for one in answers for text in (*one.read, *one.learnt)}
+        known = self._count_texts(sorted(texts))
+        # Of a pair the longer answer decides what is cut, and how far both are padded.
+        return [
+            max((self._sum(one, known) for one in answers), key=lambda one: one.total) for answers in made
+        ]
+
+    def _sum(self, row: _Pieces, known: dict[str, int]) -> RowLength:
+        label = sum(known[text] for text in row.learnt)
+        read = sum(known[text] for text in row.read)
+        return RowLength(read + label + row.pictures, label, row.pictures, row.exact)
+
+    def _list_answers(self, talk: Conversation, sizes: list[tuple[int, int]]) -> Iterator[_Pieces]:
+        if self._stage == "pt":
+            yield self._write_plain(talk)
+        elif self._stage in ("rm", "dpo"):
+            for answer in talk.response:
+                yield self._write(talk, answer, sizes)
+        elif self._stage == "kto":
+            yield self._write(
+                talk, talk.response[0] if talk.response[0]["content"] else talk.response[1], sizes
+            )
+        else:
+            empty = {"role": "assistant", "content": ""}
+            yield self._write(talk, talk.response[0] if talk.response else empty, sizes)
+
+    def _write_plain(self, talk: Conversation) -> _Pieces:
+        """Pre-training learns the text of the first message, with the tokens for its end and, for some, its begin."""
+        eos = "<|end_of_text|>" if self._name == "llama3" else self._eos
+        bos = self._settings.bos if self._settings.add_bos else None
+        return _Pieces([], [f"{bos or ''}{talk.prompt[0]['content']}{eos}"], 0, True)
+
+    def _write(self, talk: Conversation, answer: Message, sizes: list[tuple[int, int]]) -> _Pieces:
+        messages, pictures, exact = self._expand_pictures([*talk.prompt, answer], sizes)
+        last_only = self._stage in ("rm", "dpo", "kto", "ppo")
+        turns, known = write_turns(messages, talk.system, talk.tools, self._name, last_only=last_only)
+        row = _Pieces([], [], pictures, exact and known and not (talk.videos or talk.audios))
+        for number, turn in enumerate(turns):
+            learnt = turn.learnt and (not last_only or number == len(turns) - 1)
+            (row.learnt if learnt else row.read).extend(turn.pieces)
+        if self._template["efficient_eos"]:
+            row.learnt.append(EOS)
+        return row
+
+    def _expand_pictures(
+        self, messages: list[Message], sizes: list[tuple[int, int]]
+    ) -> tuple[list[Message], int, bool]:
+        """Return the messages with one token for each picture, and how many more tokens the pictures are."""
+        if not sizes or self._picture is None:
+            return messages, 0, True
+        marks = "".join(self._picture)
+        shown = [message | {"content": message["content"].replace("<image>", marks)} for message in messages]
+        tokens = sum(self._settings.rule.count(*size) for size in sizes)
+        return shown, tokens - len(sizes), self._picture_exact
+
+    def _count_texts(self, texts: list[str]) -> dict[str, int]:
+        known = {text: sum(self._count_pieces(text)) for text in texts if len(text) > _LONGEST_PIECE}
+        short = [text for text in texts if text and text not in known]
+        known |= dict(zip(short, self._encode(short), strict=True))
+        return known | {"": 0, EOS: 1, BOS: int(self._settings.bos is not None)}
+
+    def _count_pieces(self, text: str) -> Iterator[int]:
+        for start in range(0, len(text), _LONGEST_PIECE):
+            yield self._encode([text[start : start + _LONGEST_PIECE]])[0]
+
+    def _encode(self, texts: list[str]) -> list[int]:
+        whole = [text.encode("utf-8", "ignore").decode("utf-8") for text in texts]  # no halves of pairs
+        try:
+            return [len(one) for one in self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)]
+        except Exception as error:  # the library raises nothing more particular
+            raise BadTokenizer(str(error)[:300]) from error

@@ -22,6 +22,8 @@ from tests.agreement.corpus import Case, list_cases
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / ".tools" / "agreement-model"
+_ACCEPTED = frozenset({"images", "videos"})
+"""What a model of Qwen2-VL's kind takes."""
 
 
 @dataclass
@@ -61,7 +63,7 @@ def compare(cases: list[Case], folder: Path) -> list[Comparison]:
         place.mkdir()
         case.write(place)
         findings = folder / f"{number:04d}.findings"
-        report = check(place, case.info, stage=case.stage, tokenizer=MODEL, findings_file=findings)
+        report = check(place, case.info, stage=case.stage, accepts=_ACCEPTED, findings_file=findings)
         orders.append({"folder": str(place), "info": case.info, "stage": case.stage})
         cleaned = clean(case, place, folder / f"{number:04d}.cleaned")
         if cleaned:
@@ -88,7 +90,7 @@ def clean(case: Case, place: Path, target: Path) -> int:
     if case.code in ("stage_unfit", "column_missing", "split_unknown", "file_name_unfit"):
         return 0
     try:
-        return write_cleaned(place, case.info, target, stage=case.stage, tokenizer=MODEL)
+        return write_cleaned(place, case.info, target, stage=case.stage, accepts=_ACCEPTED)
     except (BadMapping, Unreadable):
         return 0
 

@@ -35,10 +35,10 @@ def test_the_estimator_reads_the_facts(tmp_path: Path) -> None:
 def test_lengths_are_exact() -> None:
     lengths = Lengths()
     for length in range(1, 101):
-        lengths.add(length, 1, 0, cutoff=90)
+        lengths.add(length, 1, 0)
     facts = lengths.to_dict(estimated=False)
     assert (facts["p50"], facts["p95"], facts["max"], facts["mean"]) == (50, 95, 100, 50.5)
-    assert (facts["cut_rows"], facts["cut_tokens"]) == (10, 55)
+    assert lengths.measure_cut(90) == (10, 55)
     assert sum(bar["count"] for bar in facts["histogram"]) == 100
 
 

@@ -42,8 +42,8 @@ def test_every_template_writes_what_llamafactory_writes(system: str) -> None:
     assert wrong == {}
 
 
-def test_tools_are_said_to_be_shown_otherwise() -> None:
-    _, exact = render_conversation(_MESSAGES, None, '[{"name": "look"}]', "qwen")
+def test_tools_in_a_format_that_is_not_written_are_said_to_be_shown_otherwise() -> None:
+    _, exact = render_conversation(_MESSAGES, None, '[{"name": "look"}]', "seed_oss")
     assert not exact
 
 

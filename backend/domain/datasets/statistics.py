@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 _MOST_TOKENS = 1 << 17
 _BARS = 20
+_BITS_OF_A_BIN = 7
 _SCRIPTS = {
     "zh": re.compile("[\u4e00-\u9fff]+"),
     "ja": re.compile("[\u3040-\u30ff]+"),
@@ -26,29 +28,53 @@ class Lengths:
 
     def __init__(self) -> None:
         self._counts = array("q", bytes(8 * _MOST_TOKENS))
-        self._sum = self._labels = self._pictures = self.count = self.longest = 0
-        self.cut_rows = self.cut_tokens = 0
+        self._sum = self._labels = self._pictures = self._beyond = self.count = self.longest = 0
 
-    def add(self, tokens: int, label: int, pictures: int, cutoff: int) -> None:
-        """Count one row: all its tokens, of these the answers', and the pictures'; `cutoff` is cutoff_len."""
+    def add(self, tokens: int, label: int, pictures: int) -> None:
+        """Count one row: all its tokens, of these the answers', and the pictures'."""
         self._counts[min(tokens, _MOST_TOKENS - 1)] += 1
+        self._beyond += max(0, tokens - _MOST_TOKENS + 1)
         self.count += 1
         self._sum += tokens
         self._labels += label
         self._pictures += pictures
         self.longest = max(self.longest, tokens)
-        if tokens > cutoff:
-            self.cut_rows += 1
-            self.cut_tokens += tokens - cutoff
+
+    def measure_cut(self, cutoff: int) -> tuple[int, int]:
+        """Return how many rows are longer than `cutoff`, and by how many tokens in all."""
+        longer = range(min(cutoff + 1, _MOST_TOKENS), _MOST_TOKENS)
+        rows = sum(self._counts[length] for length in longer)
+        return rows, sum(self._counts[length] * (length - cutoff) for length in longer) + self._beyond
 
     def find(self, share: float) -> int:
         """Return the length that `share` of the rows do not exceed."""
-        wanted, seen = share * self.count, 0
+        return self.find_all([share])[0]
+
+    def find_all(self, shares: Sequence[float]) -> list[int]:
+        """Return, for each of the rising `shares`, the length that so many of the rows do not exceed."""
+        found: list[int] = []
+        seen = 0
         for length, count in enumerate(self._counts):
             seen += count
-            if count and seen >= wanted:
-                return length
-        return 0
+            while count and len(found) < len(shares) and seen >= shares[len(found)] * self.count:
+                found.append(length)
+        return found + [0] * (len(shares) - len(found))
+
+    def list_bins(self) -> list[list[int]]:
+        """Return [shortest, rows, their tokens in all] of each range of lengths that has rows.
+
+        A range is a 64th of its octave wide: every power of two begins one, and so do lengths below 128.
+        """
+        bins: dict[int, list[int]] = {}
+        for length, count in enumerate(self._counts):
+            if count:
+                width = _find_width(length)
+                one = bins.setdefault(length // width * width, [0, 0])
+                one[0] += count
+                one[1] += count * length
+        if bins:
+            bins[max(bins)][1] += self._beyond
+        return [[start, *bins[start]] for start in sorted(bins)]
 
     def to_facts(self, *, estimated: bool) -> dict[str, Any]:
         """Return them in the keys that the estimator reads."""
@@ -65,10 +91,9 @@ class Lengths:
         }
 
     def to_dict(self, *, estimated: bool) -> dict[str, Any]:
-        """Return them for people: the facts, a histogram, and how much is cut off."""
+        """Return them for people: the facts and a histogram."""
         facts = self.to_facts(estimated=estimated)
-        cut = {"cut_rows": self.cut_rows, "cut_tokens": self.cut_tokens}
-        return facts | {"histogram": self._build_histogram()} | cut if facts else {}
+        return facts | {"histogram": self._build_histogram()} if facts else {}
 
     def _build_histogram(self) -> list[dict[str, int]]:
         top = max(1, self.find(0.99))
@@ -81,6 +106,27 @@ class Lengths:
             count = sum(self._counts[start:stop])
             bars.append({"from": start, "to": max(self.longest, start) if last else stop, "count": count})
         return bars
+
+
+def _find_width(length: int) -> int:
+    """Return how many lengths the range that holds this one has."""
+    return 1 << max(0, length.bit_length() - _BITS_OF_A_BIN)
+
+
+def measure_cut(bins: Sequence[Sequence[int]], cutoff: int) -> tuple[int, int]:
+    """Return how many rows of `Lengths.list_bins` are longer than `cutoff`, and by how many tokens in all.
+
+    Exact where a range ends at `cutoff`, as at every power of two; within a range rows are taken to lie evenly.
+    """
+    rows = tokens = 0.0
+    for start, count, total in bins:
+        width = _find_width(start)
+        over = min(1.0, max(0.0, (start + width - 1 - cutoff) / width))
+        if over == 1.0:
+            rows, tokens = rows + count, tokens + total - count * cutoff
+        elif over:
+            rows, tokens = rows + count * over, tokens + count * over * (over * width + 1) / 2
+    return round(rows), round(tokens)
 
 
 class Pictures:

@@ -47,16 +47,15 @@ def build_batches(run: RunSettings, data: DatasetFacts) -> tuple[Batch, Batch]:
         usual = largest = float(run.cutoff_len)
         mean = float(run.cutoff_len)
     else:
-        share = run.batch / (run.batch + 1)
-        mean = min(data.mean_tokens, run.cutoff_len)
-        usual = min(run.cutoff_len, max(mean, data.find_length(share) if run.sequences > 1 else mean))
+        mean = data.find_mean(run.cutoff_len)
+        usual = data.find_longest(run.batch, run.cutoff_len) if run.sequences > 1 else mean
         largest = min(run.cutoff_len, data.max_tokens)
     patches, windows = 0.0, 0
     if run.model.vision is not None and data.pictures > 0:
         patches, windows = measure_picture(run, data, run.model.vision)
     pictures = run.sequences * (data.pictures if patches else 0.0)
     if run.packing and patches:
-        pictures *= run.cutoff_len / max(1.0, min(data.mean_tokens, run.cutoff_len))
+        pictures *= run.cutoff_len / max(1.0, data.find_mean(run.cutoff_len))
     even = data.max_tokens <= data.median_tokens or data.find_length(0.0) >= run.cutoff_len
     pixels = float(data.picture_width * data.picture_height)
     padded = not run.packing and not (even and _pad(mean) == mean)

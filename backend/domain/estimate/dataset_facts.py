@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 _GUESSED_TOKENS = 512.0
 _GUESSED_PIXELS = (1280, 720)
+SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
+"""Of so many of its rows a counted dataset says how long they are at most; close where the longest decide."""
+Points = tuple[tuple[float, float], ...]
+"""(share of the examples, tokens that they do not exceed), both rising."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class DatasetFacts:
     `mean_tokens`, `median_tokens`, `p95_tokens`, `max_tokens` are of a whole example: prompt, answer, template
     and the tokens its pictures become. `label_tokens` of that is the answer, `picture_tokens` the pictures'.
     `pictures` is how many pictures an example has on average. `known` is false where the lengths were guessed.
+    `quantiles` are there where every length was counted with the model's tokenizer.
     """
 
     examples: int
@@ -31,14 +37,16 @@ class DatasetFacts:
     picture_width: int
     picture_height: int
     known: bool
+    quantiles: Points = ()
 
     @classmethod
     def parse(cls, example_count: int, facts: dict[str, Any]) -> DatasetFacts:
         """Read a dataset's `tuneforge.json`; what is missing or no number is guessed.
 
-        Read are `token_stats`: `mean`, `p50`, `p95`, `max`, `label_mean`, `image_tokens_mean` (tokens), and
-        `picture_stats`: `per_example` (how many), `width_mean`, `height_mean` (pixels). A dataset whose
-        `modalities` hold `image` and that has no `picture_stats` is taken to have one picture an example.
+        Read are `token_stats`: `mean`, `p50`, `p95`, `max`, `label_mean`, `image_tokens_mean` (tokens), `quantiles`
+        (pairs of a share and tokens), and `picture_stats`: `per_example` (how many), `width_mean`, `height_mean`
+        (pixels). A dataset whose `modalities` hold `image` and that has no `picture_stats` is taken to have one picture
+        an example.
         """
         tokens = _take_mapping(facts, "token_stats")
         pictures = _take_mapping(facts, "picture_stats")
@@ -62,21 +70,66 @@ class DatasetFacts:
             picture_width=int(_take(pictures, "width_mean") or _GUESSED_PIXELS[0]),
             picture_height=int(_take(pictures, "height_mean") or _GUESSED_PIXELS[1]),
             known=known,
+            quantiles=_take_points(tokens.get("quantiles")),
         )
 
     def find_length(self, share: float) -> float:
         """Return the length that `share` of the examples do not exceed, straight between the known points."""
+        for (low_share, low), (high_share, high) in pairwise(self._points):
+            if share <= high_share:
+                return low + (high - low) * (share - low_share) / (high_share - low_share)
+        return self._points[-1][1]
+
+    def find_mean(self, cutoff: float) -> float:
+        """Return the mean length of the examples once each is cut at `cutoff` tokens."""
+        if not self.quantiles:
+            return min(self.mean_tokens, cutoff)
+        whole = _integrate(self.quantiles, 1)
+        return min(cutoff, self.mean_tokens * _integrate(_cut(self.quantiles, cutoff), 1) / whole)
+
+    def find_longest(self, count: int, cutoff: float) -> float:
+        """Return how long the longest of `count` examples drawn by lot is on average, each cut at `cutoff` tokens."""
+        mean = self.find_mean(cutoff)
+        if not self.quantiles:
+            return min(cutoff, max(mean, self.find_length(count / (count + 1))))
+        return max(mean, _integrate(_cut(self.quantiles, cutoff), count))
+
+    @cached_property
+    def _points(self) -> Points:
+        if self.quantiles:
+            return self.quantiles
         shortest = max(1.0, min(2 * self.median_tokens - self.p95_tokens, self.median_tokens))
-        points = [
+        return (
             (0.0, shortest),
             (0.5, self.median_tokens),
             (0.95, self.p95_tokens),
             (1.0, self.max_tokens),
-        ]
-        for (low_share, low), (high_share, high) in pairwise(points):
-            if share <= high_share:
-                return low + (high - low) * (share - low_share) / (high_share - low_share)
-        return self.max_tokens
+        )
+
+
+def _cut(points: Points, cutoff: float) -> Points:
+    """Return the points of the same examples cut at `cutoff` tokens."""
+    kept: list[tuple[float, float]] = [points[0]] if points[0][1] <= cutoff else [(0.0, cutoff)]
+    for (low_share, low), (high_share, high) in pairwise(points):
+        if high <= cutoff:
+            kept.append((high_share, high))
+        else:
+            if low < cutoff:
+                kept.append((low_share + (high_share - low_share) * (cutoff - low) / (high - low), cutoff))
+            return (*kept, (1.0, cutoff))
+    return tuple(kept)
+
+
+def _integrate(points: Points, count: int) -> float:
+    """Return the mean of the longest of `count` lengths drawn by lot: the integral of length × share^count."""
+    total, ratio = 0.0, count / (count + 1)
+    for (low_share, low), (high_share, high) in pairwise(points):
+        if high_share > low_share:
+            slope = (high - low) / (high_share - low_share)
+            below, above = low_share**count, high_share**count
+            base = low - slope * low_share
+            total += base * (above - below) + slope * ratio * (above * high_share - below * low_share)
+    return total
 
 
 def combine_datasets(datasets: Sequence[DatasetFacts]) -> DatasetFacts:
@@ -105,7 +158,35 @@ def combine_datasets(datasets: Sequence[DatasetFacts]) -> DatasetFacts:
         picture_width=int(average("picture_width")),
         picture_height=int(average("picture_height")),
         known=all(dataset.known for dataset in datasets),
+        quantiles=_mix(datasets, weights) if any(dataset.quantiles for dataset in datasets) else (),
     )
+
+
+def _mix(datasets: Sequence[DatasetFacts], weights: Sequence[int]) -> Points:
+    """Return the quantiles of all examples together: each dataset is taken as a hundred lengths of equal weight."""
+    lengths = sorted(
+        (dataset.find_length((number + 0.5) / 100), weight)
+        for dataset, weight in zip(datasets, weights, strict=True)
+        for number in range(100)
+    )
+    wanted, total, reached = list(SHARES[1:-1]), 100 * sum(weights), 0
+    points = [(0.0, min(dataset.find_length(0.0) for dataset in datasets))]
+    for length, weight in lengths:
+        reached += weight
+        while wanted and reached >= wanted[0] * total:
+            points.append((wanted.pop(0), length))
+    return (*points, (1.0, max(dataset.find_length(1.0) for dataset in datasets)))
+
+
+def _take_points(value: Any) -> Points:
+    """Return quantiles if they are such: both numbers rise, the shares from 0 to 1."""
+    try:
+        points = tuple((float(share), float(length)) for share, length in value)
+    except (TypeError, ValueError):
+        return ()
+    whole = len(points) > 1 and points[0][0] == 0.0 and points[-1][0] == 1.0 and 0 < points[-1][1] < 1e9
+    rises = all(low[0] < high[0] and 0 <= low[1] <= high[1] for low, high in pairwise(points))
+    return points if whole and rises else ()
 
 
 def _take_mapping(facts: dict[str, Any], name: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def count_steps(run: RunSettings, args: Mapping[str, Any], data: DatasetFacts) -
     held_out = math.ceil(examples * val_size) if 0 < val_size < 1 else int(max(0.0, val_size))
     held_out = min(held_out, max(0, examples - 1))
     examples = max(1, examples - held_out)
-    mean = min(data.mean_tokens, run.cutoff_len)
+    mean = data.find_mean(run.cutoff_len)
     rows = max(1, math.ceil(examples * mean / (0.95 * run.cutoff_len))) if run.packing else examples
     batches = math.ceil(rows / (run.batch * run.gpu_count))
     per_epoch = max(1, math.ceil(batches / run.accumulation))
