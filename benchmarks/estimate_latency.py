@@ -16,6 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from backend.domain.estimate.dataset_facts import SHARES
 from backend.domain.estimator import DatasetFacts, estimate_job
 from backend.domain.model_facts import parse_model_facts
 from backend.domain.published_models import find_published_config
@@ -50,7 +51,9 @@ KINDS = ("h800-80g", "rtx4090", "cpu")
 def build_job(model: str, finetuning_type: str, gpu_kind: str) -> Callable[[], dict[str, Any]]:
     """Return one estimate to make, from the JSON that the tables hold."""
     config = find_published_config(model) or {}
-    facts = {"token_stats": {"mean": 1400, "p50": 1300, "p95": 1900, "max": 2300, "label_mean": 200}}
+    quantiles = [[share, 900 + 1400 * share**2] for share in SHARES]
+    stats = {"mean": 1400, "p50": 1300, "p95": 1900, "max": 2300, "label_mean": 200, "quantiles": quantiles}
+    facts: dict[str, Any] = {"token_stats": stats}
     if "vl" in model:
         facts["picture_stats"] = {"per_example": 1, "width_mean": 1928, "height_mean": 1208}
     args = {"cutoff_len": 2048, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 8}

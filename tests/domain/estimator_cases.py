@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from backend.domain.estimate.dataset_facts import SHARES
 from backend.domain.estimator import DatasetFacts
 from backend.domain.gpu_kinds import GIB
 from backend.domain.model_facts import ModelFacts, parse_model_facts
@@ -20,9 +21,19 @@ def build_model(name: str) -> ModelFacts:
     return parse_model_facts(find_published_config(name) or {})
 
 
-def build_data(examples: int, tokens: float, *, spread: float = 0.0, pictures: float = 0.0) -> DatasetFacts:
-    """Return a dataset of `tokens` on average; `spread` is how much longer the longest are, as a share."""
-    stats = {"mean": tokens, "p50": tokens, "p95": tokens * (1 + spread), "max": tokens * (1 + 2 * spread)}
+def build_data(
+    examples: int, tokens: float, *, spread: float = 0.0, pictures: float = 0.0, counted: bool = False
+) -> DatasetFacts:
+    """Return a dataset of `tokens` on average; `spread` is how much longer the longest are, as a share.
+
+    If `counted`, its quantiles are known: they rise evenly to the longest.
+    """
+    stats: dict[str, Any] = {
+        "mean": tokens, "p50": tokens, "p95": tokens * (1 + spread), "max": tokens * (1 + 2 * spread)
+    }  # fmt: skip
+    if counted:
+        lowest = tokens * (1 - min(0.9, 2 * spread))
+        stats["quantiles"] = [[share, lowest + (stats["max"] - lowest) * share] for share in SHARES]
     facts: dict[str, Any] = {"token_stats": stats | {"label_mean": tokens / 5}}
     if pictures:
         stats["image_tokens_mean"] = min(tokens, 770 * pictures)
@@ -75,6 +86,7 @@ def jobs(draw: st.DrawFn, kinds: tuple[str, ...] = ("train", "evaluate")) -> dic
                 draw(st.floats(20, 6000)),
                 spread=draw(st.sampled_from([0.0, 0.3, 2.0])),
                 pictures=pictures,
+                counted=draw(st.booleans()),
             )
         ],
         "gpu_kind": draw(st.sampled_from(["h200", "h800-80g", "rtx4090", "v100", "cpu", "unheard-of"])),

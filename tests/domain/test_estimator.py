@@ -125,7 +125,8 @@ def measure(run: RunSettings, data: DatasetFacts) -> tuple[float, float]:
 
 def grow_tokens(run: RunSettings, data: DatasetFacts) -> tuple[RunSettings, DatasetFacts]:
     lengths = ("mean_tokens", "median_tokens", "p95_tokens", "max_tokens")
-    longer = replace(data, **{name: getattr(data, name) * 1.5 for name in lengths})
+    quantiles = tuple((share, length * 1.5) for share, length in data.quantiles)
+    longer = replace(data, quantiles=quantiles, **{name: getattr(data, name) * 1.5 for name in lengths})
     return replace(run, cutoff_len=run.cutoff_len * 2), longer
 
 

@@ -63,13 +63,13 @@ class Lengths:
     def list_bins(self) -> list[list[int]]:
         """Return [shortest, rows, their tokens in all] of each range of lengths that has rows.
 
-        A range is a 64th of its octave wide: every power of two begins one, and so do lengths below 128.
+        A range is a 64th of its octave wide. Every power of two ends one, and so does each length below 128.
         """
         bins: dict[int, list[int]] = {}
         for length, count in enumerate(self._counts):
             if count:
                 width = _find_width(length)
-                one = bins.setdefault(length // width * width, [0, 0])
+                one = bins.setdefault(max(0, length - 1) // width * width + 1, [0, 0])
                 one[0] += count
                 one[1] += count * length
         if bins:
@@ -110,7 +110,7 @@ class Lengths:
 
 def _find_width(length: int) -> int:
     """Return how many lengths the range that holds this one has."""
-    return 1 << max(0, length.bit_length() - _BITS_OF_A_BIN)
+    return 1 << max(0, (length - 1).bit_length() - _BITS_OF_A_BIN)
 
 
 def measure_cut(bins: Sequence[Sequence[int]], cutoff: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 _GUESSED_TOKENS = 512.0
 _GUESSED_PIXELS = (1280, 720)
-SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
+SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9998, 1.0)
 """Of so many of its rows a counted dataset says how long they are at most; close where the longest decide."""
 Points = tuple[tuple[float, float], ...]
 """(share of the examples, tokens that they do not exceed), both rising."""
@@ -82,17 +82,25 @@ class DatasetFacts:
 
     def find_mean(self, cutoff: float) -> float:
         """Return the mean length of the examples once each is cut at `cutoff` tokens."""
-        if not self.quantiles:
-            return min(self.mean_tokens, cutoff)
-        whole = _integrate(self.quantiles, 1)
-        return min(cutoff, self.mean_tokens * _integrate(_cut(self.quantiles, cutoff), 1) / whole)
+        mean = min(self.mean_tokens, cutoff)
+        return min(mean, self._integrate_cut(1, cutoff)) if self.quantiles else mean
 
     def find_longest(self, count: int, cutoff: float) -> float:
         """Return how long the longest of `count` examples drawn by lot is on average, each cut at `cutoff` tokens."""
         mean = self.find_mean(cutoff)
         if not self.quantiles:
             return min(cutoff, max(mean, self.find_length(count / (count + 1))))
-        return max(mean, _integrate(_cut(self.quantiles, cutoff), count))
+        return max(mean, self._integrate_cut(count, cutoff))
+
+    def _integrate_cut(self, count: int, cutoff: float) -> float:
+        """Remembered, as a recommendation asks for the same few a hundred times."""
+        if (count, cutoff) not in self._integrated:
+            self._integrated[count, cutoff] = _integrate(_cut(self.quantiles, cutoff), count)
+        return self._integrated[count, cutoff]
+
+    @cached_property
+    def _integrated(self) -> dict[tuple[int, float], float]:
+        return {}
 
     @cached_property
     def _points(self) -> Points:
