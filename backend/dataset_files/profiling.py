@@ -92,8 +92,8 @@ class _SampledRows:
                     yield batch, fraction
                     batch, letters = [], 0
             fraction = found.fraction
-        if batch:
-            yield batch, 1.0
+            yield batch, fraction  # also an empty one: it tells that a part was read
+            batch, letters = [], 0
 
     def _take(self, raw: dict[str, Any]) -> Row | None:
         """Return the row as LLaMA-Factory would train on it, or None where it drops it."""

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from backend.domain.datasets.conversation import Conversation, Message
-from backend.domain.datasets.pictures import PictureRule
 from backend.domain.datasets.rendering import BOS, EOS, get_template, write_turns
+from backend.tokenizer_files import TOKENIZER_FILE, TokenizerSettings
 
-TOKENIZER_FILE = "tokenizer.json"
-_SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json")
-_PICTURE_FILES = ("processor_config.json", "preprocessor_config.json")
-_MOST_BYTES = 256 << 20
-"""The largest tokenizers have a quarter of it."""
 _LONGEST_PIECE = 1 << 17
 """Longer texts are cut for counting, which may add a token at each cut."""
 
@@ -38,98 +30,6 @@ class RowLength:
     exact: bool
 
 
-def identify_tokenizer(folder: Path, template: str) -> str | None:
-    """Return what stands for all that decides how long rows are; None where there is no `tokenizer.json`.
-
-    Models whose files and template are alike have one identity, whatever they are called.
-    """
-    try:
-        stamps = tuple(_stamp(folder / name) for name in (TOKENIZER_FILE, *_SETTINGS_FILES, *_PICTURE_FILES))
-    except OSError:
-        return None
-    if stamps[0] is None or not 0 < stamps[0][1] <= _MOST_BYTES:
-        return None
-    return _hash(folder, template, stamps)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
-@lru_cache(maxsize=512)
-def _hash(folder: Path, template: str, _stamps: tuple[tuple[int, int] | None, ...]) -> str | None:
-    """Hash the files once for as long as their times and sizes stay."""
-    digest = sha256()
-    try:
-        with (folder / TOKENIZER_FILE).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError:
-        return None
-    settings = _Settings(folder)
-    digest.update(json.dumps([template, settings.to_list()]).encode())
-    return digest.hexdigest()
-
-
-class _Settings:
-    """What beside `tokenizer.json` decides: special tokens, and how pictures are cut."""
-
-    def __init__(self, folder: Path) -> None:
-        read = {
-            name: value
-            for file in reversed(_SETTINGS_FILES)
-            for name, value in read_object(folder / file).items()
-        }
-        self.eos, self.bos = _name_token(read.get("eos_token")), _name_token(read.get("bos_token"))
-        self.add_bos = read.get("add_bos_token") is True
-        whole, *older = (read_object(folder / name) for name in _PICTURE_FILES)
-        inner = whole.get("image_processor")
-        found = inner if isinstance(inner, dict) else older[0]
-        self.rule = _read_rule(found)
-        self.is_qwen = str(found.get("image_processor_type", "")).startswith("Qwen2VL")
-
-    def to_list(self) -> list[Any]:
-        """Return all of it."""
-        return [self.eos, self.bos, self.add_bos, self.is_qwen, *self.rule.__dict__.values()]
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return a JSON object; empty where there is none, or it cannot be read."""
-    try:
-        found = json.loads(path.read_text("utf-8")) if path.stat().st_size < _MOST_BYTES else None
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _name_token(value: Any) -> str | None:
-    value = value.get("content") if isinstance(value, dict) else value
-    return value if isinstance(value, str) and value else None
-
-
-def _read_rule(settings: dict[str, Any]) -> PictureRule:
-    usual, size = PictureRule(), settings.get("size")
-    size = size if isinstance(size, dict) else {}
-
-    def take(value: Any, most: int, instead: int) -> int:
-        fits = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
-        return value if fits else instead
-
-    return PictureRule(
-        take(settings.get("patch_size"), 1024, usual.patch),
-        take(settings.get("merge_size"), 64, usual.merge),
-        take(settings.get("min_pixels", size.get("shortest_edge")), 1 << 40, usual.least_pixels),
-        take(settings.get("max_pixels", size.get("longest_edge")), 1 << 40, usual.most_pixels),
-    )
-
-
-# -- counting ----------------------------------------------------------------------------------------------
-
-
 @dataclass
 class _Pieces:
     """A row's pieces that are read and those that are learnt, and what is known of its length without them."""
@@ -147,7 +47,7 @@ class RowCounter:
         """Load the tokenizer; raises BadTokenizer."""
         from tokenizers import Tokenizer  # its threads are not for the web process, which only reads pages
 
-        self._settings, self._stage, self._name = _Settings(folder), stage, template
+        self._settings, self._stage, self._name = TokenizerSettings(folder), stage, template
         try:
             self._template = get_template(template)
             self._tokenizer: Any = Tokenizer.from_file(str(folder / TOKENIZER_FILE))

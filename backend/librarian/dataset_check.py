@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from backend import storage_datasets, storage_uploads
 from backend.dataset_files import CheckReport, Recognition, check, read_rows, recognise
 from backend.librarian.running import RunningChore
-from backend.services import spaces, uploads
+from backend.services import profiles, spaces, uploads
 from backend.services.chores import ChoreLost
 from backend.tables.dataset import Dataset
 from backend.tables.user import User
@@ -46,6 +46,7 @@ def check_and_enter(chore: RunningChore, path: str, mapping: dict[str, Any] | No
     size = storage_datasets.measure(path)
     with chore.transaction() as session:
         dataset = get_subject(session, chore)
+        profiles.forget(session, dataset.id)
         _enter(dataset, recognition, info, report)
         dataset.size_bytes = size
         _release_upload(session, chore)

@@ -17,6 +17,7 @@ MODULES: dict[str, str] = {
     "import_dataset": "import_dataset",
     "check_dataset": "check_dataset",
     "clean_dataset": "clean_dataset",
+    "profile_dataset": "profile_dataset",
     "download_model": "download_model",
 }
 """By kind, the module below `backend.librarian`."""

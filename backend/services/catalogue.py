@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from backend import dataset_pages, storage
 from backend.domain.dataset_names import split_reference
 from backend.domain.errors import NotFound
+from backend.services import profiles
 from backend.services.found_datasets import find_datasets
 from backend.services.found_models import find_models
 from backend.services.job_results import enter_results, find_base_model
@@ -134,6 +135,8 @@ def _fill_dataset(session: Session, folder: Path, facts: dict[str, Any]) -> None
         name = folder.name
         dataset = Dataset(id=name, name=name, path=f"datasets/{name}", visibility="public")
         session.add(dataset)
+    else:
+        profiles.forget(session, dataset.id)
     dataset.format, dataset.modalities = read.format, read.modalities
     dataset.example_count = read.example_count
     dataset.size_bytes = storage.measure_folder(folder)

@@ -17,7 +17,7 @@ from backend.domain.errors import Conflict, Invalid, NotAllowed, NotFound, Probl
 from backend.domain.hub_splits import DEFAULT, TRAIN
 from backend.domain.job import FINISHED
 from backend.domain.presets import find_dataset_preset
-from backend.services import audit, catalogue, chores, spaces, uploads
+from backend.services import audit, catalogue, chores, profiles, spaces, uploads
 from backend.services.after_commit import do_after_commit
 from backend.services.presets import find_preset_mapping
 from backend.settings import get_settings
@@ -359,6 +359,7 @@ def _drop(session: Session, dataset: Dataset) -> None:
         if upload_id:
             uploads.drop_used(session, upload_id)
     chores.forget(session, dataset.id)
+    profiles.forget(session, dataset.id)
     path = dataset.path
     session.delete(dataset)
     session.flush()

@@ -26,6 +26,7 @@ from backend.services import (
     job_results,
     jobs,
     nodes,
+    profiles,
     scheduling,
     swanlab_access,
 )
@@ -85,7 +86,7 @@ def prepare_job(session: Session, user: User, body: TrainBody | EvaluateBody) ->
         scheduling.read_situation(session), user.id, body.tier, gpu_kind, gpu_count, max_nodes
     )
     estimate = _estimate(
-        session, weights, datasets, complete, body, kind, stage, finetuning_type, gpu_kind, gpu_count, waits
+        session, user, weights, datasets, complete, body, stage, finetuning_type, gpu_kind, gpu_count, waits
     )
     spec = body.model_dump(mode="json") | {
         "model": weights.model.name,
@@ -320,30 +321,34 @@ def _is_code_trusted(model: BaseModel) -> bool:
 
 def _estimate(
     session: Session,
+    user: User,
     weights: _Weights,
     datasets: list[Dataset],
     args: dict[str, Any],
     body: TrainBody | EvaluateBody,
-    kind: JobKind,
     stage: str,
     finetuning_type: str,
     gpu_kind: str,
     gpu_count: int,
     queue_seconds: float,
 ) -> dict[str, Any]:
-    facts = weights.model.facts
+    kind, facts = JobKind(body.kind), weights.model.facts
     available = nodes.count_devices(session, utc_now()).get(gpu_kind, {})
     tuned = isinstance(body, EvaluateBody) and body.adapter is not None
     group = Cell(gpu_kind, _name_group_stage(kind, stage, tuned), weights.model.architecture, finetuning_type)
     probe = nodes.find_probe(session, gpu_kind)
     modelled_on = probe.fingerprint if probe else None
+    lengths = [profiles.ask(session, user, dataset, weights.model) for dataset in datasets]
     estimate = estimate_job(
         kind=kind.value,
         stage=stage,
         finetuning_type=finetuning_type,
         args=args,
         model=parse_model_facts(facts.get("config", {}), parameters=weights.model.parameters),
-        datasets=[DatasetFacts.parse(_count_usable(dataset), dataset.facts) for dataset in datasets],
+        datasets=[
+            DatasetFacts.parse(_count_usable(dataset), standing.build_facts(dataset))
+            for dataset, standing in zip(datasets, lengths, strict=True)
+        ],
         gpu_kind=gpu_kind,
         gpu_count=gpu_count,
         memory_bytes=available.get("memory_bytes"),
@@ -356,7 +361,8 @@ def _estimate(
         gpu_counts=_list_counts(session, gpu_kind, gpu_count),
         packages=frozenset(OPTIONAL_PACKAGES) - nodes.list_lacking(session).get(gpu_kind, {}).keys(),
     )
-    return estimate | {"group": group._asdict(), "modelled_on": modelled_on}
+    told = {"dataset_profile": profiles.summarize(datasets, lengths)}
+    return estimate | told | {"group": group._asdict(), "modelled_on": modelled_on}
 
 
 def _name_group_stage(kind: JobKind, stage: str, tuned: bool) -> str:

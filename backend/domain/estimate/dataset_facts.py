@@ -83,7 +83,8 @@ class DatasetFacts:
     def find_mean(self, cutoff: float) -> float:
         """Return the mean length of the examples once each is cut at `cutoff` tokens."""
         mean = min(self.mean_tokens, cutoff)
-        return min(mean, self._integrate_cut(1, cutoff)) if self.quantiles else mean
+        is_cut = bool(self.quantiles) and self.quantiles[-1][1] > cutoff
+        return min(mean, self._integrate_cut(1, cutoff)) if is_cut else mean
 
     def find_longest(self, count: int, cutoff: float) -> float:
         """Return how long the longest of `count` examples drawn by lot is on average, each cut at `cutoff` tokens."""

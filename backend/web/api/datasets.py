@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from backend.domain.errors import Invalid, Problem
 from backend.domain.spec import Body, PlainText
-from backend.services import audit, catalogue, dataset_reports, datasets, idempotency, users
+from backend.services import audit, catalogue, dataset_reports, datasets, idempotency, profiles, users
 from backend.tables.dataset import Dataset
 from backend.tables.user import User
 from backend.web.api import shapes
@@ -225,6 +225,52 @@ def get_report_csv(reference: Reference, user: SignedIn, session: DatabaseSessio
     return StreamingResponse(
         dataset_reports.iterate_csv(dataset), media_type="text/csv; charset=utf-8", headers=headers
     )
+
+
+@router.get("/{reference}/profile")
+def get_profile(
+    reference: Reference,
+    user: SignedIn,
+    session: DatabaseSession,
+    model: Annotated[str, Query(min_length=1, max_length=200)],
+    cutoff_len: Annotated[int, Query(ge=1, le=2**31)] = 2048,
+) -> dict[str, Any]:
+    """Return how long the rows are by a model's tokenizer, as far as that was counted; asking changes nothing."""
+    dataset, chosen = (
+        catalogue.get_dataset(session, user, reference),
+        catalogue.get_model(session, user, model),
+    )
+    return _show_profile(session, profiles.find(session, dataset, chosen), cutoff_len)
+
+
+class ProfileWish(Body):
+    """By which model's tokenizer, and at which length rows will be cut."""
+
+    model: Annotated[PlainText, Field(min_length=1, max_length=200)]
+    cutoff_len: Annotated[int, Field(ge=1, le=2**31)] = 2048
+
+
+@router.post("/{reference}/profile", status_code=202)
+def ask_for_profile(
+    reference: Reference, body: ProfileWish, user: SignedIn, session: DatabaseSession
+) -> dict[str, Any]:
+    """Have the rows counted by a model's tokenizer, unless they are; what failed before is tried again."""
+    dataset = catalogue.get_dataset(session, user, reference)
+    chosen = catalogue.get_model(session, user, body.model)
+    return _show_profile(session, profiles.ask(session, user, dataset, chosen, again=True), body.cutoff_len)
+
+
+def _show_profile(session: DatabaseSession, standing: profiles.Standing, cutoff_len: int) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "code": standing.code,
+        **standing.source._asdict(),
+        "progress": profiles.find_progress(session, standing),
+        "profile": None,
+        "cut": None,
+    }
+    if standing.row is not None and standing.code == "measured":
+        shown["profile"], shown["cut"] = profiles.show_result(standing.row, cutoff_len)
+    return shown
 
 
 @router.get("/{reference}/media/{name:path}")
