@@ -53,8 +53,8 @@ class RowCounter:
             self._tokenizer: Any = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
             self._tokenizer.no_truncation()
             self._tokenizer.no_padding()
-        except Exception as error:  # the library raises nothing more particular
-            raise BadTokenizer(str(error)[:300]) from error
+        except BaseException as error:
+            raise _explain(error) from error
         self._eos = self._template["eos"] or self._settings.eos or "<|endoftext|>"
         self._tokenizer.add_special_tokens([self._eos, *self._template["stop_words"]])
         is_known = self._template["picture_rule"] == "qwen" and self._settings.is_qwen
@@ -132,5 +132,12 @@ class RowCounter:
         whole = [text.encode("utf-8", "ignore").decode("utf-8") for text in texts]  # no halves of pairs
         try:
             return [len(one) for one in self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)]
-        except Exception as error:  # the library raises nothing more particular
-            raise BadTokenizer(str(error)[:300]) from error
+        except BaseException as error:
+            raise _explain(error) from error
+
+
+def _explain(error: BaseException) -> BaseException:
+    """Return what is raised for a fault of the library: it raises bare exceptions, and panics that are no `Exception`."""
+    if isinstance(error, MemoryError | KeyboardInterrupt | SystemExit):
+        return error
+    return BadTokenizer(str(error)[:300])

@@ -1,0 +1,114 @@
+"""Tokenizers that strangers wrote: one that breaks and one that never comes back end their own chore, once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backend import storage
+from backend.database import transaction
+from backend.domain.datasets.profiles import SOURCES, build_counted_facts
+from backend.librarian.kinds import MODULES
+from backend.services import catalogue, chores, profiles
+from backend.tables.base_model import BaseModel
+from backend.tables.chore import Chore
+from backend.tables.dataset import Dataset
+from backend.tables.dataset_profile import DatasetProfile
+from backend.tables.user import User
+from tests.factories import Person, make_model, make_own_dataset
+from tests.profiles.tokenizers import write_tokenizer
+
+_CHILD = """
+import sys
+from backend.librarian import profile_dataset
+from backend.librarian.child import main
+profile_dataset._MOST_SECONDS = float(sys.argv[2])
+sys.exit(main(sys.argv[1]))
+"""
+
+
+def _ask(owner: Person, home: Path, pattern: str) -> str:
+    """Ask for a profile by a tokenizer that splits by `pattern`; return the profile's id."""
+    write_tokenizer(make_model(home), pattern=pattern)
+    dataset_id = make_own_dataset(owner.id)
+    rows = f'[{{"instruction": "{"a" * 3000}b", "output": "c"}}]'
+    with transaction() as session:
+        catalogue.discover(session)
+        dataset = session.get_one(Dataset, dataset_id)
+        (storage.get_home() / dataset.path / "a.json").write_text(rows)
+        model, user = session.get_one(BaseModel, "tiny"), session.get_one(User, owner.id)
+        standing = profiles.ask(session, user, dataset, model)
+        assert standing.row is not None
+        assert standing.code == "counting"
+        return standing.row.id
+
+
+def _do(profile_id: str, most_seconds: float) -> tuple[int, Chore, DatasetProfile]:
+    """Do the chore in a process of its own, as the librarian does; return how it ended."""
+    with transaction() as session:
+        chore = chores.claim_next(session, MODULES)
+        assert chore is not None
+        assert chore.subject_id == profile_id
+        chore_id, claim = chore.id, str(chore.claim)
+    done = _run_child(chore_id, claim, most_seconds)
+    with transaction() as session:
+        return done, session.get_one(Chore, chore_id), session.get_one(DatasetProfile, profile_id)
+
+
+def _run_child(chore_id: str, claim: str, most_seconds: float) -> int:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, chore_id, str(most_seconds)], stdin=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    process.stdin.write(claim + "\n")
+    process.stdin.flush()  # and it stays open: the process ends with its keeper
+    return process.wait(120)
+
+
+def test_a_tokenizer_whose_rules_break_the_library_fails_once(owner: Person, tuneforge_home: Path) -> None:
+    code, chore, row = _do(_ask(owner, tuneforge_home, "(a+)+$"), 120)
+    assert (code, chore.status, row.status) == (0, "failed", "failed")
+    assert chore.error is not None
+    assert "retry-limit" in chore.error["detail"]
+
+
+def test_a_tokenizer_that_does_not_come_back_is_left(owner: Person, tuneforge_home: Path) -> None:
+    code, chore, row = _do(_ask(owner, tuneforge_home, "a.*.*x|a"), 3)
+    assert (code, chore.status, row.status) == (0, "failed", "failed")
+    assert chore.error is not None
+    assert chore.error["code"] == "tokenizer_too_slow"
+
+
+def test_a_tokenizer_that_was_changed_meanwhile_is_not_taken_for_the_one_that_was_asked_for(
+    owner: Person, tuneforge_home: Path
+) -> None:
+    profile_id = _ask(owner, tuneforge_home, "a")
+    write_tokenizer(tuneforge_home / "models" / "tiny", pattern="aa")
+    with transaction() as session:
+        chore = chores.claim_next(session, MODULES)
+        assert chore is not None
+        chore_id, claim = chore.id, str(chore.claim)
+    assert _run_child(chore_id, claim, 60) != 0
+    with transaction() as session:
+        assert session.get(DatasetProfile, profile_id) is None
+        assert session.get(Chore, chore_id) is None
+        assert chores.claim_next(session, MODULES) is None
+
+
+def test_of_a_sample_the_longest_row_is_the_one_that_the_checker_saw() -> None:
+    facts = {"token_stats": {"mean": 100.0, "max": 5000, "estimated": True}}
+    tokens = {"mean": 80.0, "max": 900, "quantiles": [[0.0, 10], [0.5, 60], [1.0, 900]]}
+    whole = build_counted_facts(facts, {"step": 1, "tokens": tokens, "pictures": {}})
+    sample = build_counted_facts(facts, {"step": 5, "tokens": tokens, "pictures": {}})
+    assert (whole["token_stats"]["max"], sample["token_stats"]["max"]) == (900, 4000)
+    assert sample["token_stats"]["quantiles"][-1] == [1.0, 4000]
+    assert build_counted_facts(facts, {"step": 1, "tokens": {}, "pictures": {}}) == facts
+
+
+@pytest.mark.parametrize("code", SOURCES)
+def test_every_sentence_is_there_in_both_languages(code: str) -> None:
+    assert SOURCES[code].detail.endswith(".")
+    assert SOURCES[code].detail_zh.endswith("。")
