@@ -110,6 +110,8 @@ class _SampledRows:
                         return None
                     if size and kind == "images":
                         sizes.append(size)
+                if getattr(talk, kind):  # a batch of pictures that the rows hold themselves may be gigabytes
+                    setattr(talk, kind, [kind])
         return talk, sizes
 
 

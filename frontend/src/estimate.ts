@@ -47,6 +47,15 @@ export interface Estimate {
   warnings: EstimateWarning[];
   recommended: Recommendation | null;
   by_gpu_count?: CountChoice[];
+  /** On what the lengths rest; jobs of earlier versions do not tell. */
+  dataset_profile?: LengthSource;
+}
+
+/** Lengths of rows: counted with the model's tokenizer, soon counted, or reckoned from the letters. */
+export interface LengthSource {
+  status: "measured" | "counting" | "estimated";
+  detail: string;
+  detail_zh: string;
 }
 
 /** The same job, with the same global batch, on another number of devices. */
@@ -128,6 +137,7 @@ export function addEstimates(one: Estimate, other: Estimate): Estimate {
   const larger = one.memory_bytes.expected >= other.memory_bytes.expected ? one : other;
   const parts = Object.keys({ ...one.breakdown_seconds, ...other.breakdown_seconds });
   const fits = [one.fits, other.fits];
+  const lengths = [one, other].find((each) => each.dataset_profile?.status !== "measured") ?? one;
   return {
     ...one,
     duration_seconds: addRanges(one.duration_seconds, other.duration_seconds),
@@ -138,6 +148,7 @@ export function addEstimates(one: Estimate, other: Estimate): Estimate {
     tokens: addCounts(one.tokens, other.tokens),
     samples: addCounts(one.samples, other.samples),
     memory_bytes: larger.memory_bytes,
+    ...(lengths.dataset_profile ? { dataset_profile: lengths.dataset_profile } : {}),
     fits: fits.includes("no") ? "no" : fits.includes("tight") ? "tight" : "yes",
     cost: {
       currency: one.cost.currency,

@@ -58,6 +58,7 @@ function nameStage(stage: string): string {
     verifying: t("校验文件", "verifying files"),
     copying: t("复制文件", "copying files"),
     unpacking: t("解包", "unpacking"),
+    counting: t("统计长度", "counting lengths"),
     recognising: t("识别格式", "recognising the format"),
     checking: t("逐条检查", "checking every row"),
     indexing: t("建立索引", "making an index"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,15 +17,8 @@ from backend.tables.dataset import Dataset
 from backend.tables.dataset_profile import DatasetProfile
 from backend.tables.user import User
 from tests.factories import Person, make_model, make_own_dataset
+from tests.profiles.doing import do_chore
 from tests.profiles.tokenizers import write_tokenizer
-
-_CHILD = """
-import sys
-from backend.librarian import profile_dataset
-from backend.librarian.child import main
-profile_dataset._MOST_SECONDS = float(sys.argv[2])
-sys.exit(main(sys.argv[1]))
-"""
 
 
 def _ask(owner: Person, home: Path, pattern: str) -> str:
@@ -47,25 +38,10 @@ def _ask(owner: Person, home: Path, pattern: str) -> str:
 
 
 def _do(profile_id: str, most_seconds: float) -> tuple[int, Chore, DatasetProfile]:
-    """Do the chore in a process of its own, as the librarian does; return how it ended."""
+    """Do the chore; return how it ended."""
+    chore_id, code = do_chore(most_seconds)
     with transaction() as session:
-        chore = chores.claim_next(session, MODULES)
-        assert chore is not None
-        assert chore.subject_id == profile_id
-        chore_id, claim = chore.id, str(chore.claim)
-    done = _run_child(chore_id, claim, most_seconds)
-    with transaction() as session:
-        return done, session.get_one(Chore, chore_id), session.get_one(DatasetProfile, profile_id)
-
-
-def _run_child(chore_id: str, claim: str, most_seconds: float) -> int:
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, chore_id, str(most_seconds)], stdin=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    process.stdin.write(claim + "\n")
-    process.stdin.flush()  # and it stays open: the process ends with its keeper
-    return process.wait(120)
+        return code, session.get_one(Chore, chore_id), session.get_one(DatasetProfile, profile_id)
 
 
 def test_a_tokenizer_whose_rules_break_the_library_fails_once(owner: Person, tuneforge_home: Path) -> None:
@@ -87,11 +63,8 @@ def test_a_tokenizer_that_was_changed_meanwhile_is_not_taken_for_the_one_that_wa
 ) -> None:
     profile_id = _ask(owner, tuneforge_home, "a")
     write_tokenizer(tuneforge_home / "models" / "tiny", pattern="aa")
-    with transaction() as session:
-        chore = chores.claim_next(session, MODULES)
-        assert chore is not None
-        chore_id, claim = chore.id, str(chore.claim)
-    assert _run_child(chore_id, claim, 60) != 0
+    chore_id, code = do_chore()
+    assert code != 0
     with transaction() as session:
         assert session.get(DatasetProfile, profile_id) is None
         assert session.get(Chore, chore_id) is None

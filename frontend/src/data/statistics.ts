@@ -25,15 +25,18 @@ export function drawStatistics(dataset: DatasetDetail, report: Report): void {
 function buildTokens(report: Report): HTMLElement[] {
   const tokens = report.statistics?.tokens;
   if (!tokens?.histogram) return [];
-  const card = buildDistribution(t("每条的词元数", "Tokens of a row"), tokens, t("词元", "tokens"));
+  const card = buildDistribution(nameTokensCard(tokens.estimated), tokens, t("词元", "tokens"));
   const notes = [
     tokens.cut_rows
       ? t(`${formatNumber(tokens.cut_rows)} 条超出截断长度，共会截掉 ${formatNumber(tokens.cut_tokens ?? 0)} 个词元。`, `${formatNumber(tokens.cut_rows)} rows are longer than cutoff_len; ${formatNumber(tokens.cut_tokens ?? 0)} tokens would be cut off.`)
       : "",
-    tokens.estimated ? t("按字符估算，未用分词器。", "Reckoned from the letters, without a tokenizer.") : "",
   ].filter(Boolean);
   if (notes.length) card.append(element("p", { class: "faint" }, notes.join(t("", " "))));
   return [card];
+}
+
+function nameTokensCard(estimated = false): string {
+  return estimated ? t("每条的词元数（按字数估算）", "Tokens of a row, reckoned from the letters") : t("每条的词元数", "Tokens of a row");
 }
 
 function buildPictures(report: Report): HTMLElement[] {
@@ -84,7 +87,7 @@ function buildShare(label: string, part: number, figure: string): HTMLElement {
   );
 }
 
-function buildDistribution(title: string, values: Distribution, unit: string): HTMLElement {
+export function buildDistribution(title: string, values: Distribution, unit: string): HTMLElement {
   return element(
     "section",
     { class: "card statistic" },

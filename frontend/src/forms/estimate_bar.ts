@@ -5,6 +5,7 @@ import {
   type CountChoice,
   type Estimate,
   type EstimateWarning,
+  type LengthSource,
   type Recommendation,
   formatBytesRange,
   formatDurationRange,
@@ -23,6 +24,7 @@ export class EstimateBar {
   private readonly note = get("[data-bar-note]");
   private readonly toggle = get<HTMLButtonElement>("[data-bar-toggle]");
   private readonly details = get("[data-bar-details]");
+  private readonly lengths = get("[data-bar-lengths]");
 
   /** `onFix` takes over the arguments that a warning proposes. */
   constructor(private readonly onFix: (fix: Record<string, unknown>) => void) {
@@ -78,6 +80,7 @@ export class EstimateBar {
     basis.hidden = false;
     this.drawMemory(estimate);
     this.drawWarnings(estimate.warnings);
+    this.drawLengths(estimate.dataset_profile);
     this.toggle.hidden = false;
     this.details.replaceChildren(buildDurations(estimate), buildMemory(estimate), buildNumbers(estimate));
     if ((estimate.by_gpu_count ?? []).length > 1) this.details.append(this.buildCounts(estimate.by_gpu_count ?? []));
@@ -94,6 +97,15 @@ export class EstimateBar {
     get("[data-bar-memory]").textContent = available
       ? `${formatBytes(expected)} / ${formatBytes(available)} · ${words[estimate.fits]}`
       : formatBytes(expected);
+  }
+
+  private drawLengths(source: LengthSource | undefined): void {
+    this.lengths.hidden = !source;
+    if (!source) return;
+    const text = t(source.detail_zh, source.detail);
+    // The foot is read out when it changes: the same words are not put in again.
+    if (this.lengths.textContent !== text) this.lengths.textContent = text;
+    this.lengths.dataset["status"] = source.status;
   }
 
   private drawWarnings(warnings: EstimateWarning[]): void {
@@ -204,6 +216,7 @@ export class EstimateBar {
     delete this.root.dataset["fits"];
     get("[data-bar-figures]").hidden = true;
     get("[data-bar-basis]").hidden = true;
+    this.lengths.hidden = true;
     this.toggle.hidden = true;
     this.showDetails(false);
   }

@@ -20,11 +20,16 @@ export interface FormPage {
 }
 
 const WAIT_MS = 350;
+/** While lengths are counted the estimate is asked for again, ever more rarely. */
+const FIRST_FOLLOW_MS = 1500;
+const LAST_FOLLOW_MS = 20_000;
 
 export class JobForm {
   private readonly bar: EstimateBar;
   private readonly submitButton = get<HTMLButtonElement>("[data-submit]");
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private following: ReturnType<typeof setTimeout> | undefined;
+  private followMs = FIRST_FOLLOW_MS;
   private asking: AbortController | null = null;
   /** One wish, one key: pressing twice, or again after a lost answer, queues one job. */
   private readonly keys = new Map<string, string>();
@@ -55,10 +60,12 @@ export class JobForm {
   changed(): void {
     this.bar.setResources(this.page.describeResources());
     clearTimeout(this.timer);
+    this.followMs = FIRST_FOLLOW_MS;
     this.timer = setTimeout(() => void this.estimate(), WAIT_MS);
   }
 
   private async estimate(): Promise<void> {
+    clearTimeout(this.following);
     this.asking?.abort();
     const bodies = this.page.buildBodies();
     if (typeof bodies === "string") {
@@ -74,10 +81,21 @@ export class JobForm {
         bodies.map((body) => call<Estimate>("POST", "/estimates", { body, signal: asking.signal })),
       );
       this.showProblems([]);
-      this.bar.show(answers.reduce(addEstimates));
+      const estimate = answers.reduce(addEstimates);
+      this.bar.show(estimate);
+      if (estimate.dataset_profile?.status === "counting") this.follow();
     } catch (error) {
       if (!asking.signal.aborted) this.showRefusal(error);
     }
+  }
+
+  /** Ask again after a while; a page that nobody sees waits. */
+  private follow(): void {
+    this.following = setTimeout(() => {
+      if (document.hidden) this.follow();
+      else void this.estimate();
+    }, this.followMs);
+    this.followMs = Math.min(LAST_FOLLOW_MS, this.followMs * 1.6);
   }
 
   private showRefusal(error: unknown): void {

@@ -3,6 +3,7 @@ import { call } from "../api";
 import { drawFacts, drawTiles, drawVersions } from "../data/overview";
 import { FindingList } from "../data/findings";
 import { drawHead } from "../data/head";
+import { ProfileCard } from "../data/profile";
 import { MappingForm } from "../data/mapping";
 import type { Report } from "../data/report";
 import { RowBrowser } from "../data/rows";
@@ -24,6 +25,7 @@ const findings = new FindingList(url, (code) => {
   tabs.show("rows", true);
 });
 const mapping = new MappingForm(url, () => void watch.now());
+const profile = new ProfileCard(url);
 const tabs = new Tabs((name) => {
   if (name === "rows") void rows.load();
 });
@@ -42,6 +44,7 @@ const watch = poll(2.5, async () => {
   findings.draw(dataset, report);
   mapping.draw(dataset, report);
   drawStatistics(dataset, report);
+  await profile.setDataset(dataset);
   rows.setDataset(dataset, report);
   drawnState = state;
 });
