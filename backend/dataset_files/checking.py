@@ -119,7 +119,7 @@ class _Checking:
         self._kinds: set[str] = set()
         self._hashes: set[int] = set()
         self._rows = self._usable = self._kept = 0
-        self._stops = False
+        self._stops = self._misread = False
 
     def run(self, rows: JudgedRows, mapping: Mapping, on_progress: OnProgress) -> None:
         """Take in all rows."""
@@ -153,8 +153,8 @@ class _Checking:
         )
 
     def stop(self, code: str, detail: str, detail_zh: str, where: str | None = None) -> None:
-        """Note what is wrong with the dataset as a whole."""
-        self._stops = True
+        """Note what is wrong with the dataset as a whole; leaving rows out mends none of that."""
+        self._stops = self._misread = True
         self._add(Finding(code, "stops", None, None, None, where, detail, detail_zh))
 
     def note(self, code: str, detail: str, detail_zh: str) -> None:
@@ -254,7 +254,7 @@ class _Checking:
             stage=stage,
             example_count=self._rows,
             usable_count=0 if self._stops else self._usable,
-            cleaned_count=self._kept,
+            cleaned_count=0 if self._misread else self._kept,
             stops=self._stops,
             finding_counts=self._groups.count_by_severity(),
             findings=self._groups.to_list(),

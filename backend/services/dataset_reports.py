@@ -24,6 +24,27 @@ def count_findings(dataset: Dataset) -> dict[str, int]:
     return _EMPTY | dict(dataset.report.get("finding_counts", {}))
 
 
+def explain_state(dataset: Dataset) -> dict[str, Any] | None:
+    """Return why a dataset cannot be used and what to do about it, None where it can."""
+    report = dataset.report
+    if report.get("error") or dataset.status != "broken":
+        return report.get("error")
+    rows, kept = dataset.example_count, report.get("cleaned_count", 0)
+    if not kept:
+        return {
+            "code": "nothing_usable",
+            "detail": "LLaMA-Factory cannot train on it, and leaving rows out would not help. Findings say why; where "
+            "columns were read wrongly, correct the mapping.",
+            "detail_zh": "LLaMA-Factory 无法用它训练，去掉部分数据也无济于事。原因见检查结果；若是列认错了，请更正映射。",
+        }
+    return {
+        "code": "cleaning_needed",
+        "detail": f"LLaMA-Factory would stop on it as it stands. Its cleaned copy keeps {kept} of {rows} rows and can be "
+        "trained on at once; the original stays.",
+        "detail_zh": f"LLaMA-Factory 读取原数据会中止；清洗后的副本保留 {rows} 条中的 {kept} 条，可直接训练。",
+    }
+
+
 def build_report(dataset: Dataset) -> dict[str, Any]:
     """Return all that is known of a dataset's rows; one that nobody checked is looked through for its pictures."""
     report = dataset.report

@@ -30,6 +30,7 @@ from backend.services import (
     scheduling,
     swanlab_access,
 )
+from backend.services.dataset_reports import explain_state
 from backend.services.offers import is_on_its_way
 from backend.settings import get_settings
 from backend.tables.base import utc_now
@@ -229,6 +230,11 @@ def _find_dataset_fault(
     loc: Location, dataset: Dataset, weights: _Weights | None, stage: str
 ) -> Problem | None:
     offered = is_on_its_way(dataset)
+    told = explain_state(dataset) if dataset.status == "broken" else None
+    if told is not None:
+        return Problem(
+            loc, f"{dataset.name!r}: {told['detail']}", f"数据集“{dataset.name}”：{told['detail_zh']}"
+        )
     if not (dataset.status == "ready" or offered) or not _SAFE_NAME.match(dataset.name):
         return Problem(
             loc,

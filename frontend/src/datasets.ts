@@ -44,6 +44,7 @@ export interface Dataset {
   modalities: string[];
   example_count: number;
   usable_count?: number | null;
+  cleaned_count?: number | null;
   finding_counts?: { error: number; warning: number; info: number } | null;
   token_stats: { mean?: number } | null;
   size_bytes: number;
@@ -76,6 +77,11 @@ export function isUsable(dataset: Pick<Dataset, "status">): boolean {
   return dataset.status === "ready";
 }
 
+/** LLaMA-Factory would stop on it, and loads its cleaned copy. */
+export function needsCleaning(dataset: { status: string; cleaned_count?: number | null }): boolean {
+  return dataset.status === "broken" && Boolean(dataset.cleaned_count);
+}
+
 export function nameDatasetStatus(status: DatasetStatus): string {
   const names: Record<DatasetStatus, string> = {
     available: t("未下载", "Not fetched"),
@@ -89,7 +95,7 @@ export function nameDatasetStatus(status: DatasetStatus): string {
   return names[status] ?? status;
 }
 
-export function datasetBadge(dataset: Pick<Dataset, "status">): HTMLElement {
+export function datasetBadge(dataset: Pick<Dataset, "status" | "cleaned_count">): HTMLElement {
   const looks: Record<DatasetStatus, string> = {
     available: "",
     importing: "running",
@@ -99,6 +105,7 @@ export function datasetBadge(dataset: Pick<Dataset, "status">): HTMLElement {
     failed: "bad",
     missing: "warning",
   };
+  if (needsCleaning(dataset)) return element("span", { class: "badge status warning", "data-status": "broken" }, t("需清洗", "Needs cleaning"));
   const look = looks[dataset.status] ?? "";
   return element("span", { class: `badge status ${look}`, "data-status": dataset.status }, nameDatasetStatus(dataset.status));
 }

@@ -420,3 +420,30 @@ def test_pictures_within_the_rows_are_shown_to_whoever_may_see_the_dataset(
     assert wait_for_dataset(owner, cleaned["id"])["usable_count"] == 2
     (row, _) = owner.get(f"/datasets/{cleaned['id']}/rows").json()["data"]
     assert owner.get(row["images"][0].removeprefix("/api/v1")).content == PIXEL
+
+
+def test_what_cleaning_would_mend_is_told_apart_from_what_it_would_not(
+    owner: Person, tuneforge_home: Path
+) -> None:
+    cut = send_file(owner, "cut.jsonl", lines(GOOD, GOOD | {"output": "x"}) + b'\n{"instruction": ')
+    assert (cut["status"], cut["cleaned_count"], cut["error"]["code"]) == ("broken", 2, "cleaning_needed")
+    assert "keeps 2 of 2 rows" in cut["error"]["detail"]
+    make_model(tuneforge_home)
+    register_node()
+    with transaction() as session:
+        catalogue.discover(session)
+    refused = owner.post("/jobs", json={"kind": "train", "model": "tiny", "datasets": [cut["id"]]})
+    assert refused.status_code == 422
+    assert any("cleaned copy" in one["msg"] and "清洗" in one["msg_zh"] for one in refused.json()["errors"])
+    wrong = {
+        "file_name": "cut.jsonl",
+        "columns": {"prompt": "instruction", "response": "output", "system": "none"},
+    }
+    assert owner.request("PUT", f"/datasets/{cut['id']}/mapping", json=wrong).status_code == 200
+    misread = wait_for_dataset(owner, cut["id"])
+    assert (misread["status"], misread["cleaned_count"], misread["error"]["code"]) == (
+        "broken",
+        0,
+        "nothing_usable",
+    )
+    assert owner.post(f"/datasets/{cut['id']}/clean").status_code == 409

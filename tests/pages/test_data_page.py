@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from backend.database import transaction
+from backend.services import catalogue
+from tests.factories import make_model, register_node
 from tests.librarian.conftest import Librarian
 from tests.pages.conftest import Reader
 
@@ -140,3 +143,46 @@ def test_what_was_uploaded_before_the_page_was_closed_is_imported_later(
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name="late", exact=True))
     expect(row.locator(".status")).to_have_text("Ready", timeout=WORK_MILLISECONDS)
     expect(page.locator("[data-upload]")).to_have_count(0)
+
+
+def test_what_needs_cleaning_is_cleaned_by_the_first_button_of_its_page(
+    reader: Reader, tmp_path: Path
+) -> None:
+    rows = [{"instruction": f"question {n}", "output": f"answer {n}"} for n in range(20)]
+    file = write_lines(tmp_path / "cut.jsonl", rows)
+    file.write_text(file.read_text() + '{"instruction": "and then')
+    page = reader.open("/data")
+    upload(page, file)
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="cut", exact=True))
+    expect(row.locator(".status")).to_have_text("Needs cleaning", timeout=WORK_MILLISECONDS)
+    open_dataset(page, "cut")
+    banner = page.locator("[data-state] .banner")
+    expect(banner).to_contain_text("keeps 20 of 20 rows")
+    first = page.url
+    banner.get_by_role("button", name="Make a cleaned copy (keeps 20 rows)").click()
+    page.wait_for_url(lambda url: url != first)
+    expect(page.locator("[data-badges] .status")).to_have_text("Ready", timeout=WORK_MILLISECONDS)
+    page.goto(first)
+    expect(banner.get_by_role("link", name="Open the cleaned copy (version 2)")).to_be_visible()
+
+
+def test_the_form_offers_to_clean_what_would_stop(
+    reader: Reader, tmp_path: Path, tuneforge_home: Path
+) -> None:
+    make_model(tuneforge_home)
+    register_node()
+    with transaction() as session:
+        catalogue.discover(session)
+    rows = [{"instruction": f"question {n}", "output": f"answer {n}"} for n in range(20)]
+    file = write_lines(tmp_path / "halved.jsonl", rows)
+    file.write_text(file.read_text() + '{"instruction": "and then')
+    page = reader.open("/data")
+    upload(page, file)
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="halved", exact=True))
+    expect(row.locator(".status")).to_have_text("Needs cleaning", timeout=WORK_MILLISECONDS)
+    reader.open("/train")
+    offer = page.locator(".dataset-row").filter(has_text="halved")
+    expect(offer.get_by_role("checkbox")).to_be_disabled()
+    offer.get_by_role("button", name="Make a cleaned copy (keeps 20 rows)").click()
+    expect(offer.get_by_role("checkbox")).to_be_checked(timeout=WORK_MILLISECONDS)
+    expect(offer).to_contain_text("20 rows")

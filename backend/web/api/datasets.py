@@ -142,8 +142,9 @@ def _summarize(session: DatabaseSession, dataset: Dataset) -> dict[str, Any]:
     is_busy = dataset.status in datasets.BUSY
     return shapes.show_dataset(dataset) | {
         "progress": datasets.find_progress(session, dataset) if is_busy else None,
-        "error": dataset.report.get("error"),
+        "error": dataset_reports.explain_state(dataset),
         "usable_count": dataset.report.get("usable_count"),
+        "cleaned_count": dataset.report.get("cleaned_count"),
         "finding_counts": dataset_reports.count_findings(dataset),
     }
 

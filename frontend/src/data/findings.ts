@@ -1,19 +1,17 @@
 // What a check found, grouped: where it is, what is wrong, and how to mend it.
-import { call, newIdempotencyKey } from "../api";
-import type { Dataset, DatasetDetail } from "../datasets";
+import type { DatasetDetail } from "../datasets";
 import { isBusy } from "../datasets";
 import { type Child, element, get, icon } from "../dom";
 import { formatNumber } from "../format";
 import { t } from "../language";
-import { runWithButton } from "../notices";
+import { buildCleanButton } from "./clean";
+import { openCopy } from "./head";
 import type { Finding, FindingExample, Report, Severity } from "./report";
 
 const ORDER: Severity[] = ["error", "warning", "info"];
 
 export class FindingList {
   private readonly place = get("[data-findings]");
-  /** Asked again after an answer that was lost, it is the same copy. */
-  private readonly key = newIdempotencyKey();
 
   constructor(
     private readonly url: string,
@@ -49,24 +47,9 @@ export class FindingList {
         "div",
         { class: "row" },
         element("a", { class: "button", href: `/api/v1${this.url}/report.csv`, download: "" }, icon("download"), t("下载全部（CSV）", "Download all (CSV)")),
-        mayClean ? this.buildClean() : null,
+        mayClean ? buildCleanButton(dataset, openCopy) : null,
       ),
     );
-  }
-
-  private buildClean(): HTMLElement {
-    const button: HTMLButtonElement = element(
-      "button",
-      { class: "button primary", type: "button", "data-clean": true, onclick: () => void runWithButton(button, () => this.clean()) },
-      icon("broom"),
-      t("生成清洗后的副本", "Make a cleaned copy"),
-    );
-    return button;
-  }
-
-  private async clean(): Promise<void> {
-    const copy = await call<Dataset>("POST", `${this.url}/clean`, { idempotencyKey: this.key });
-    location.assign(`/data/${encodeURIComponent(copy.id)}`);
   }
 
   private buildGroup(finding: Finding, isOpen: boolean): HTMLElement {

@@ -1,10 +1,21 @@
 // The head of a dataset: its name, how it stands, and what can be done with the whole of it.
 import { call } from "../api";
-import { type DatasetDetail, datasetBadge, datasetProgress, explainWorkError, isBusy, isFetchable, isUsable } from "../datasets";
+import {
+  type Dataset,
+  type DatasetDetail,
+  datasetBadge,
+  datasetProgress,
+  explainWorkError,
+  isBusy,
+  isFetchable,
+  isUsable,
+  needsCleaning,
+} from "../datasets";
 import { buildModalities } from "../descriptions";
 import { element, get, icon, replaceChildrenIfChanged } from "../dom";
 import { t } from "../language";
 import { askForText, notify, runWithButton } from "../notices";
+import { buildCleanButton } from "./clean";
 import { deleteDataset, fetchDataset } from "./table";
 
 const isAdministrator = get("#dataset").dataset["isAdministrator"] === "yes";
@@ -19,7 +30,9 @@ export function drawHead(dataset: DatasetDetail, onChange: () => void): void {
     ...buildModalities(dataset.modalities),
   ]);
   replaceChildrenIfChanged(get("[data-actions]"), key, () => buildActions(dataset, onChange));
-  replaceChildrenIfChanged(get("[data-state]"), JSON.stringify([key, dataset.progress, dataset.error]), () => buildState(dataset));
+  replaceChildrenIfChanged(get("[data-state]"), JSON.stringify([key, dataset.progress, dataset.error, dataset.versions]), () =>
+    buildState(dataset),
+  );
 }
 
 function buildActions(dataset: DatasetDetail, onChange: () => void): HTMLElement[] {
@@ -61,18 +74,35 @@ function buildState(dataset: DatasetDetail): HTMLElement[] {
       "这个预置数据集还没有下载；不下载也能先看预估，下载后即可训练。",
       "This preset has not been fetched. Estimates work already; fetch it to train on it.",
     ),
-    broken:
-      explainWorkError(dataset.error) ||
-      t(
-        "LLaMA-Factory 不能直接用它训练。原因见“检查结果”，那里可以生成清洗后的副本；列认错时在“列与角色”中更正。",
-        "LLaMA-Factory cannot train on it as it stands. Findings says why and makes a cleaned copy; where columns were read wrongly, put them right under Columns and roles.",
-      ),
+    broken: explainWorkError(dataset.error),
     failed: explainWorkError(dataset.error) || t("导入失败，请重新上传或导入。", "The import failed; upload or import it again."),
     missing: t("数据集的文件不在了，请重新下载或导入。", "The files of this dataset are gone; fetch or import it again."),
   };
+  if (needsCleaning(dataset)) return [buildCleaning(dataset)];
   const text = texts[dataset.status];
   const look = dataset.status === "available" ? "" : dataset.status === "missing" ? "warning" : "bad";
   return text ? [element("p", { class: `banner ${look}`, role: "status" }, text)] : [];
+}
+
+/** The first thing on the page: one click makes it usable; a copy that was made already is led to. */
+function buildCleaning(dataset: DatasetDetail): HTMLElement {
+  const copy = dataset.versions.find((version) => version.note === "cleaned" && version.version > (dataset.version ?? 1));
+  const link = copy && element(
+    "a",
+    { class: "button primary", href: `/data/${encodeURIComponent(copy.id)}` },
+    t(`打开清洗后的副本（版本 ${copy.version}）`, `Open the cleaned copy (version ${copy.version})`),
+  );
+  const mayClean = dataset.visibility !== "public" || isAdministrator;
+  return element(
+    "div",
+    { class: "banner warning cleaning", role: "status" },
+    element("p", {}, explainWorkError(dataset.error)),
+    link ?? (mayClean ? buildCleanButton(dataset, openCopy) : null),
+  );
+}
+
+export function openCopy(copy: Dataset): void {
+  location.assign(`/data/${encodeURIComponent(copy.id)}`);
 }
 
 async function cancel(dataset: DatasetDetail, onChange: () => void): Promise<void> {

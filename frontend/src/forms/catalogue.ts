@@ -1,16 +1,22 @@
 /** Models and datasets to choose from. */
 import { call, callAll, newIdempotencyKey } from "../api";
-import { type Dataset, isBusy, nameDatasetStatus } from "../datasets";
+import { buildCleanButton } from "../data/clean";
+import { type Dataset, datasetBadge, isBusy, nameDatasetStatus, needsCleaning } from "../datasets";
 import { buildModalities, formatCount, readDescription } from "../descriptions";
 import { element, icon } from "../dom";
 import { formatBytes, formatNumber } from "../format";
 import { t } from "../language";
 import { type BaseModel, nameModelStatus } from "../models";
-import { runWithButton } from "../notices";
+import { notify, runWithButton } from "../notices";
 
 /** What is here may be used; a preset may be chosen and estimated with before, and be submitted once it is here. */
 function isOffered(row: { status: string; source?: string }): boolean {
   return row.status === "ready" || (row.source === "preset" && row.status !== "missing" && row.status !== "broken");
+}
+
+/** One's own dataset that is of use once it is cleaned. */
+function mayBeCleaned(dataset: Dataset): boolean {
+  return needsCleaning(dataset) && dataset.visibility !== "public";
 }
 
 export async function listModels(): Promise<BaseModel[]> {
@@ -195,7 +201,7 @@ export class DatasetPicker {
   private fits(dataset: Dataset): boolean {
     const { model } = this;
     return (
-      isOffered(dataset) &&
+      (isOffered(dataset) || mayBeCleaned(dataset)) &&
       (model === null || dataset.modalities.every((modality) => model.modalities.includes(modality)))
     );
   }
@@ -219,8 +225,11 @@ export class DatasetPicker {
     }
   }
 
-  /** A preset can be chosen and estimated; before training on it, it must be fetched. */
+  /** A preset can be chosen and estimated; before training on it, it must be fetched. What must be cleaned, can be here. */
   private buildOffer(dataset: Dataset): HTMLElement {
+    if (mayBeCleaned(dataset)) {
+      return element("span", { class: "dataset-offer" }, datasetBadge(dataset), buildCleanButton(dataset, () => this.waitForCopy(dataset)));
+    }
     return element(
       "span",
       { class: "dataset-offer" },
@@ -231,8 +240,23 @@ export class DatasetPicker {
     );
   }
 
+  /** The copy takes the place of the dataset, and is chosen once it is ready. */
+  private async waitForCopy(dataset: Dataset): Promise<void> {
+    notify(t("正在生成清洗后的副本，完成后会自动选中。", "The cleaned copy is being made; it is chosen once it is ready."), "good");
+    let copy: Dataset | undefined;
+    do {
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      await this.load();
+      copy = this.datasets.find((one) => one.series_id === dataset.series_id);
+    } while (copy && isBusy(copy));
+    if (copy?.status !== "ready" || !this.fits(copy)) return;
+    this.chosen.add(copy.id);
+    this.draw();
+    this.onChange();
+  }
+
   private buildRow(dataset: Dataset): HTMLElement {
-    const box = element("input", { type: "checkbox", value: dataset.id });
+    const box = element("input", { type: "checkbox", value: dataset.id, disabled: mayBeCleaned(dataset) });
     box.checked = this.chosen.has(dataset.id);
     box.addEventListener("change", () => {
       if (box.checked) this.chosen.add(dataset.id);
