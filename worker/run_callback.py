@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from worker.attention import prepare_attention
 from worker.notes import NOTES_FILE, STOP_FILE, STOPPED_FILE
 
 
@@ -26,20 +27,25 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self._folder = Path.cwd()
         self._stopped = False
         self._peak = 0
-        self._step_began = 0.0
+        self._waited_since = 0.0
         self._tokens: tuple[float, float] | None = None
+
+    def on_init_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Choose the attention kernels; every run with a trainer passes here, once."""
+        prepare_attention(model)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note where training begins: at step 0, or where a checkpoint left off."""
+        self._waited_since = time.monotonic()
         self._note(state, {"event": "train_begin", "step": state.global_step, "total": state.max_steps})
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take the time."""
-        self._step_began = time.monotonic()
-
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Agree on a stop; save this very step and end the run when one is wished."""
-        seconds = time.monotonic() - self._step_began
+        """Agree on a stop; save this very step and end the run when one is wished.
+
+        A step's time runs from the end of the one before, as the examples are loaded before a step "begins".
+        """
+        now = time.monotonic()
+        seconds, self._waited_since = now - self._waited_since, now
         wished = (self._folder / STOP_FILE).exists()
         wished, self._peak = agree(wished, max(self._peak, measure_peak_memory()))
         note = {"step": state.global_step, "seconds": round(seconds, 6), "memory": self._peak}
@@ -54,11 +60,13 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Note that a checkpoint was saved."""
+        """Note that a checkpoint was saved; the next step did not take that time."""
+        self._waited_since = time.monotonic()
         self._note(state, {"event": "save", "step": state.global_step})
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note that an evaluation has ended."""
+        self._waited_since = time.monotonic()
         self._note(state, {"event": "evaluate", "step": state.global_step})
 
     def on_log(

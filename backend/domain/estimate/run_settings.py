@@ -55,6 +55,7 @@ class RunSettings:
     image_min_pixels: int
     has_reference_model: bool
     counts_tokens: bool
+    joins_windows: bool
     packages: frozenset[str]
 
     @property
@@ -93,8 +94,12 @@ def parse_run_settings(
     stage: str,
     finetuning_type: str,
     packages: frozenset[str] = WORKER_PACKAGES,
+    joins_windows: bool = True,
 ) -> RunSettings:
-    """Read `args`; what is missing, or is no number, takes LLaMA-Factory's default."""
+    """Read `args`; what is missing, or is no number, takes LLaMA-Factory's default.
+
+    `joins_windows` is false for a run of LLaMA-Factory outside the platform.
+    """
     on_cpu = gpu.id.startswith("cpu")
     half = not on_cpu or args.get("bf16") is True
     half = half and (
@@ -135,6 +140,11 @@ def parse_run_settings(
         has_reference_model=stage == "ppo" or (stage in ("dpo", "kto") and loss not in ("orpo", "simpo")),
         counts_tokens=args.get("include_num_input_tokens_seen", "no") not in ("no", False, None),
         packages=packages,
+        joins_windows=joins_windows
+        and half
+        and not on_cpu
+        and gpu.has_bfloat16
+        and args.get("flash_attn") != "disabled",
     )
 
 

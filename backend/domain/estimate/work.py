@@ -201,8 +201,8 @@ def _count_loss_backward(run: RunSettings, batch: Batch) -> Work:
 def _count_vision_forward(run: RunSettings, batch: Batch) -> Work:
     """Return the tower's forward pass over all pictures of the batch.
 
-    Without FlashAttention transformers attends to every window by itself, in a loop: a picture cut into 54 windows
-    launches 54 times what a whole one does.
+    Unless windows are joined, or with the package flash-attn, transformers attends to every window by itself, in a
+    loop: a picture cut into 54 windows launches 54 times what a whole one does.
     """
     vision = run.model.vision
     if vision is None or not batch.pictures:
@@ -215,7 +215,7 @@ def _count_vision_forward(run: RunSettings, batch: Batch) -> Work:
     flops = 2 * vision.layer_parameters * vision.layers + attention + merger
     moved = vision.layers * _count_vision_bytes(vision, width)
     calls = batch.pictures * (full + (vision.layers - full) * batch.windows)
-    if run.has_flash_attention:
+    if run.joins_windows or run.has_flash_attention:
         calls = float(vision.layers)
     launches = 42 * vision.layers + _LAUNCHES_A_WINDOW * calls + 60
     return Work(flops * batch.all_patches, moved * batch.all_patches, launches)
