@@ -70,7 +70,7 @@ def build_run(case: Mapping[str, Any]) -> RunSettings:
         gpu_count=read_count(case, "gpu_count", 1),
         stage=str(case.get("stage", "sft")),
         finetuning_type=str(case.get("finetuning_type", "lora")),
-        joins_windows=case.get("joins_windows") is True,
+        on_platform=case.get("on_platform") is True,
     )
 
 

@@ -15,8 +15,11 @@ from backend.domain.estimate.speed import StepTime, bind, choose_ceilings, estim
 from backend.domain.estimate.work import count_prefill
 from backend.domain.gpu_kinds import GIB
 
-_START_SECONDS = 11.0
-"""Importing torch, transformers and LLaMA-Factory, and agreeing with the platform; measured."""
+_START_SECONDS = 6.0
+_START_GPU_SECONDS = 3.0
+_GATHER_SECONDS = 4.0
+"""Importing torch, transformers and LLaMA-Factory and agreeing with the platform; waking a GPU; several processes
+finding one another. Measured on machines that have run a job before: the first on a fresh one takes 10 s longer."""
 
 _READ_BYTES_PER_SECOND = 0.7 * GIB
 """Weights come from a shared mount over 10 Gbit/s Ethernet, or a disk as fast."""
@@ -27,8 +30,11 @@ _LAUNCHES_A_DECODED_LAYER = 56
 _LAUNCHES_A_TOKEN = 100
 """A layer's forward pass with adding to its cache; choosing the token and everything around it."""
 
-_FIRST_STEPS_SECONDS = 3.0
-"""What the first steps take longer on a GPU: kernels are loaded, memory is taken."""
+_FIRST_STEPS_SECONDS = 1.5
+_FIRST_CUDNN_STEPS_SECONDS = 2.5
+_FIRST_CUDNN_PICTURES_SECONDS = 5.5
+"""What the first steps take longer on a GPU: kernels are loaded, memory is taken. Where cuDNN attends, as it does in
+LLaMA-Factory outside the platform, it builds its kernels first, and those for windows of pictures too."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +84,31 @@ def estimate_train_phases(
     in_passes = (step.compute + step.loading) * whole
     train = steps.steps * (in_passes + step.update + step.communication)
     return {
-        "start": _START_SECONDS + (0.0 if run.on_cpu else 4.0) + (6.0 if run.gpu_count > 1 else 0.0),
+        "start": _estimate_start(run),
         "load": _estimate_load(run),
         "tokenize": _estimate_tokenizing(run, data, steps.examples + steps.held_out),
-        "train": train + (0.0 if run.on_cpu else _FIRST_STEPS_SECONDS),
+        "train": train + _estimate_first_steps(run, batch),
         "evaluate": _estimate_evaluation(run, args, step, steps),
         "save": _estimate_saves(run, args, steps),
     }
 
 
+def _estimate_start(run: RunSettings) -> float:
+    gpu = 0.0 if run.on_cpu else _START_GPU_SECONDS
+    return _START_SECONDS + gpu + (_GATHER_SECONDS if run.gpu_count > 1 else 0.0)
+
+
+def _estimate_first_steps(run: RunSettings, batch: Batch) -> float:
+    if run.on_cpu:
+        return 0.0
+    if run.on_platform:
+        return _FIRST_STEPS_SECONDS
+    return _FIRST_CUDNN_STEPS_SECONDS + (_FIRST_CUDNN_PICTURES_SECONDS if batch.pictures else 0.0)
+
+
 def _estimate_load(run: RunSettings) -> float:
     size = run.model.parameters * 2
-    return (0.4 if run.on_cpu else 3.0) + size / _READ_BYTES_PER_SECOND
+    return (0.4 if run.on_cpu else 1.0) + size / _READ_BYTES_PER_SECOND
 
 
 def _estimate_tokenizing(run: RunSettings, data: DatasetFacts, examples: int) -> float:
@@ -155,7 +174,7 @@ def estimate_generation_phases(
     """Return the seconds of an evaluate job by phase, and what it goes through."""
     seconds, steps = estimate_generation(run, args, data, tuned=tuned)
     phases = {
-        "start": _START_SECONDS + (0.0 if run.on_cpu else 4.0),
+        "start": _estimate_start(run),
         "load": _estimate_load(run),
         "tokenize": _estimate_tokenizing(run, data, steps.examples),
         "train": 0.0,

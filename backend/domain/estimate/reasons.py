@@ -21,7 +21,10 @@ def list_reasons(run: RunSettings, changed: RunSettings) -> Iterator[Sentence]:
             "启用 Liger 算子：归一化、门控与损失融合，无需保存完整 logits。",
         )
     if changed.attention != run.attention:
-        yield from _explain_flash_attention(run)
+        yield (
+            "FlashAttention 2: keys and values are not copied for every query head, and padding is left out.",
+            "FlashAttention 2：不再为每个查询头复制键和值，也跳过填充部分。",
+        )
     if changed.workers != run.workers:
         yield (
             f"{changed.workers} loader workers: pictures are decoded while the GPU computes.",
@@ -53,16 +56,4 @@ def _explain_no_checkpointing(run: RunSettings) -> Iterator[Sentence]:
         yield (
             "It also spares the frozen vision tower a backward pass that nobody needs.",
             "同时冻结的视觉塔不再做无用的反向计算。",
-        )
-
-
-def _explain_flash_attention(run: RunSettings) -> Iterator[Sentence]:
-    yield (
-        "FlashAttention 2: keys and values are not copied for every query head, and padding is left out.",
-        "FlashAttention 2：不再为每个查询头复制键和值，也跳过填充部分。",
-    )
-    if run.model.vision is not None and run.model.vision.window:
-        yield (
-            "It attends to all windows of a picture at once, instead of to one after another.",
-            "图片的所有窗口一次算完，不再逐个循环。",
         )

@@ -55,7 +55,7 @@ class RunSettings:
     image_min_pixels: int
     has_reference_model: bool
     counts_tokens: bool
-    joins_windows: bool
+    on_platform: bool
     packages: frozenset[str]
 
     @property
@@ -65,6 +65,12 @@ class RunSettings:
     @property
     def has_flash_attention(self) -> bool:
         return self.attention in ("fa2", "fa3")
+
+    @property
+    def joins_windows(self) -> bool:
+        """Whether a vision tower attends to all windows of its pictures in one call."""
+        kernel = not self.on_cpu and self.gpu.has_bfloat16 and self.compute_bytes == 2
+        return kernel and ((self.on_platform and self.attention != "disabled") or self.has_flash_attention)
 
     @property
     def sequences(self) -> int:
@@ -94,12 +100,9 @@ def parse_run_settings(
     stage: str,
     finetuning_type: str,
     packages: frozenset[str] = WORKER_PACKAGES,
-    joins_windows: bool = True,
+    on_platform: bool = True,
 ) -> RunSettings:
-    """Read `args`; what is missing, or is no number, takes LLaMA-Factory's default.
-
-    `joins_windows` is false for a run of LLaMA-Factory outside the platform.
-    """
+    """Read `args`; what is missing, or is no number, takes LLaMA-Factory's default."""
     on_cpu = gpu.id.startswith("cpu")
     half = not on_cpu or args.get("bf16") is True
     half = half and (
@@ -140,11 +143,7 @@ def parse_run_settings(
         has_reference_model=stage == "ppo" or (stage in ("dpo", "kto") and loss not in ("orpo", "simpo")),
         counts_tokens=args.get("include_num_input_tokens_seen", "no") not in ("no", False, None),
         packages=packages,
-        joins_windows=joins_windows
-        and half
-        and not on_cpu
-        and gpu.has_bfloat16
-        and args.get("flash_attn") != "disabled",
+        on_platform=on_platform,
     )
 
 

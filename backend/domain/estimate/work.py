@@ -15,8 +15,11 @@ from backend.domain.model_facts import TextShape, VisionShape
 _LAUNCHES_AN_ADAPTER = 13.0
 _LAUNCHES_BACK_AN_ADAPTER = 5.0
 _LAUNCHES_A_WINDOW = 1.9
-"""What PEFT does around each matrix, and transformers around each window of a picture, as multiples of the time of
-one operation: measured."""
+_LAUNCHES_BACK_A_WINDOW = 3.2
+_LAUNCHES_ALL_WINDOWS = 6.0
+_LAUNCHES_AN_INT8_MATRIX = 9.0
+"""What PEFT does around each matrix, transformers around each window of a picture or all of them at once, and
+bitsandbytes around a matrix of eight bits, as multiples of the time of one operation: measured."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ def count_pass(run: RunSettings, batch: Batch) -> Pass:
     vision_backward = Work()
     if run.trains_vision or run.keeps_vision_activations:
         factor = 2.0 if run.trains_vision else 1.0
-        vision_backward = Work(vision.flops * factor, vision.moved * 1.5, vision.launches)
+        vision_backward = Work(
+            vision.flops * factor, vision.moved * 1.5, _count_vision_launches(run, batch, back=True)
+        )
     if run.trains_vision and run.gradient_checkpointing:
         vision_backward += vision
     return Pass(forward, backward, again, vision * (2.0 if run.has_reference_model else 1.0), vision_backward)
@@ -139,7 +144,7 @@ def count_layer_forward(run: RunSettings, batch: Batch, *, adapted: bool = True)
     if run.quantization_bit:
         # Every matrix is written out in half precision before it is used.
         moved += (run.quantization_bit / 8 + 2 * width) * text.layer_parameters / max(1.0, batch.tokens)
-        launches += 2 * matrices
+        launches += (2 if run.quantization_bit < 8 else _LAUNCHES_AN_INT8_MATRIX) * matrices
     flops = 2 * text.active_layer_parameters + 2 * text.query_width * batch.length
     if run.finetuning_type == "lora" and adapted:
         flops += 2 * run.lora_rank * (inputs + outputs)
@@ -199,11 +204,7 @@ def _count_loss_backward(run: RunSettings, batch: Batch) -> Work:
 
 
 def _count_vision_forward(run: RunSettings, batch: Batch) -> Work:
-    """Return the tower's forward pass over all pictures of the batch.
-
-    Unless windows are joined, or with the package flash-attn, transformers attends to every window by itself, in a
-    loop: a picture cut into 54 windows launches 54 times what a whole one does.
-    """
+    """Return the tower's forward pass over all pictures of the batch."""
     vision = run.model.vision
     if vision is None or not batch.pictures:
         return Work()
@@ -214,11 +215,26 @@ def _count_vision_forward(run: RunSettings, batch: Batch) -> Work:
     merger = 2 * vision.merger_parameters / vision.merge**2
     flops = 2 * vision.layer_parameters * vision.layers + attention + merger
     moved = vision.layers * _count_vision_bytes(vision, width)
-    calls = batch.pictures * (full + (vision.layers - full) * batch.windows)
-    if run.joins_windows or run.has_flash_attention:
-        calls = float(vision.layers)
-    launches = 42 * vision.layers + _LAUNCHES_A_WINDOW * calls + 60
+    launches = _count_vision_launches(run, batch)
     return Work(flops * batch.all_patches, moved * batch.all_patches, launches)
+
+
+def _count_vision_launches(run: RunSettings, batch: Batch, *, back: bool = False) -> float:
+    """Return the tower's operations of a pass forward, or back.
+
+    Unless windows are joined, transformers attends to every window by itself, in a
+    loop: a picture cut into 54 windows launches 54 times what a whole one does.
+    """
+    vision = run.model.vision
+    if vision is None:
+        return 0.0
+    if run.joins_windows:
+        attention = _LAUNCHES_ALL_WINDOWS * vision.layers
+    else:
+        full = vision.full_attention_layers if vision.window else vision.layers
+        calls = batch.pictures * (full + (vision.layers - full) * batch.windows)
+        attention = (_LAUNCHES_BACK_A_WINDOW if back else _LAUNCHES_A_WINDOW) * calls
+    return 42 * vision.layers + attention + 60
 
 
 def _count_vision_bytes(vision: VisionShape, width: int) -> float:
