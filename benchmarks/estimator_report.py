@@ -14,7 +14,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backend.domain.estimate.cases import predict_case
-from benchmarks.estimator_report_gpu import describe_gpu_platform_runs, describe_gpu_recommendation
+from benchmarks.estimator_report_gpu import (
+    describe_gpu_platform_runs,
+    describe_gpu_recommendation,
+    describe_joined_windows,
+)
 from benchmarks.estimator_report_platform import describe_platform_runs
 from benchmarks.estimator_report_text import CLOSING, OPENING, describe_hosted_run, show_args
 from benchmarks.measured_cases import is_held_out
@@ -53,6 +57,7 @@ def build_report() -> str:
         "## CPU, fitted to\n\n" + build_section([row for row in cpu if not is_held_out(row["id"])]),
         describe_platform_runs(read_rows("platform_cpu.jsonl")),
         describe_gpu_platform_runs(read_rows("platform_h100.jsonl")),
+        describe_joined_windows(read_rows("platform_h200.jsonl")),
         describe_hosted_run(),
         describe_recommendation(measured),
         CLOSING,

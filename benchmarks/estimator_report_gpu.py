@@ -25,24 +25,46 @@ _SHOWN = {
 }
 
 
+_SHOWN_ON_H200 = {
+    "defaults": "VL-7B, lora, the platform's defaults",
+    "recommended": "VL-7B, lora, as recommended",
+}
+
+
 def describe_gpu_platform_runs(rows: Sequence[dict[str, Any]]) -> str:
     """Return the section: a line for each job that ran in one go, and what a stop and a kill over two GPUs cost."""
     named = {row["id"]: row for row in rows}
-    lines = [
-        "| job | steps | estimated | range | took | error | memory estimated | measured | error |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-        *(_build_line(named[name], what) for name, what in _SHOWN.items()),
-    ]
     stopped, curves = named["two-gpus stopped"], named["curves"]
     return "\n\n".join(
         [
             INTRODUCTION,
-            "\n".join(lines),
+            _build_table(named, _SHOWN),
             f"Over both cards (NCCL) a stop took {stopped['stop_seconds']:.1f} s until everything had ended; resumed, "
             f"the curve of {curves['steps'][0]} steps differs from that of a run without a stop by "
             f"{curves['largest_difference']:.4f} at most. With its launcher killed, both cards were free and the "
             f"job was running again as attempt {named['launcher killed']['attempt']} within a second, and it succeeded.",
         ]
+    )
+
+
+def describe_joined_windows(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the section on jobs of the platform since it chooses attention kernels."""
+    named = {row["id"]: row for row in rows}
+    by_itself, defaults, fast = (
+        named[name]["seconds_per_sample"] for name in ("llamafactory by itself", "defaults", "recommended")
+    )
+    args = named["recommendation"]["recommended"]["args"]
+    changed = ", ".join(f"`{name}: {str(value).lower()}`" for name, value in args.items())
+    return (
+        "## Jobs through the platform, on one H200\n\n"
+        "The same, since the platform's runs attend to all windows of a picture in one call and without cuDNN "
+        "(docs/decisions/0018); calibrated there (788 TFLOP/s, 4,248 GB/s). What the runs showed of their phases "
+        "(reading weights that the machine still held in memory, preparing pictures) has entered the estimate since.\n\n"
+        + _build_table(named, _SHOWN_ON_H200)
+        + f"\n\nAn example took {fast:.3f} s exactly as the estimate recommended ({changed}, and the platform's own 4 "
+        f"loader workers), {defaults:.3f} s with the platform's defaults, and {by_itself:.3f} s in LLaMA-Factory by "
+        f"itself with its own, on the same day and kind of machine: {by_itself / fast:.1f} times as fast, "
+        f"{defaults / fast:.1f} times against the platform's defaults."
     )
 
 
@@ -58,10 +80,19 @@ def describe_gpu_recommendation(rows: Sequence[dict[str, Any]]) -> str:
         for name in ("defaults, no loader workers", "defaults", "recommended")
     )
     return (
-        f"On one H100, through the platform, exactly what the estimate recommended ({args}, and the platform's own 4 "
-        f"loader workers): {fast:.3f} s an example, against {slow:.3f} s with LLaMA-Factory's defaults "
+        f"Before that, on one H100 through the platform, exactly what the estimate recommended ({args}, and the "
+        f"platform's own 4 loader workers): {fast:.3f} s an example, against {slow:.3f} s with LLaMA-Factory's defaults "
         f"({slow / fast:.2f} times as fast) and {workers:.3f} s with the platform's ({workers / fast:.2f} times)."
     )
+
+
+def _build_table(named: dict[str, dict[str, Any]], shown: dict[str, str]) -> str:
+    lines = [
+        "| job | steps | estimated | range | took | error | memory estimated | measured | error |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        *(_build_line(named[name], what) for name, what in shown.items()),
+    ]
+    return "\n".join(lines)
 
 
 def _build_line(row: dict[str, Any], what: str) -> str:

@@ -88,10 +88,12 @@ class TrackingGuard(TrainerCallback):  # type: ignore[misc]
         """End the run in the client; see `worker.tracking.finish_tracking`."""
         if self._finish_result is not None:
             return self._finish_result
+        self._finish_result = True
+        if self._real is None:  # nor may the client be there to import
+            return True
         import swanlab
 
-        self._finish_result = True
-        if self._real is None or not swanlab.has_run():
+        if not swanlab.has_run():
             return True
         state = "success" if error is None else "crashed"
         try:

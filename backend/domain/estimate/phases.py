@@ -21,11 +21,15 @@ _GATHER_SECONDS = 4.0
 """Importing torch, transformers and LLaMA-Factory and agreeing with the platform; waking a GPU; several processes
 finding one another. Measured on machines that have run a job before: the first on a fresh one takes 10 s longer."""
 
-_READ_BYTES_PER_SECOND = 0.7 * GIB
-"""Weights come from a shared mount over 10 Gbit/s Ethernet, or a disk as fast."""
+_READ_BYTES_PER_SECOND = 1.1 * GIB
+"""Weights come from a shared mount over 10 Gbit/s Ethernet, or a disk as fast. Weights that the machine has read
+before and still holds in memory take a third of it: the estimate does not know."""
 
 _WRITE_BYTES_PER_SECOND = 0.8 * GIB
 _TOKENS_PER_SECOND = 60_000.0
+_PREPARING_PROCESS_SECONDS = 0.25
+"""Starting one more process that prepares examples, and handing it the model's processor: measured."""
+
 _LAUNCHES_A_DECODED_LAYER = 56
 _LAUNCHES_A_TOKEN = 100
 """A layer's forward pass with adding to its cache; choosing the token and everything around it."""
@@ -117,7 +121,7 @@ def _estimate_tokenizing(run: RunSettings, data: DatasetFacts, examples: int) ->
     if data.pictures and run.model.vision is not None:
         # LLaMA-Factory opens and processes every picture to know how many tokens it becomes.
         seconds += examples * estimate_loading(run, _build_batch(run, data, 1, 0.0), choose_ceilings(run))
-    return 0.5 + seconds / run.preprocessing_workers
+    return 0.5 + _PREPARING_PROCESS_SECONDS * run.preprocessing_workers + seconds / run.preprocessing_workers
 
 
 def _build_batch(run: RunSettings, data: DatasetFacts, size: int, length: float) -> Batch:
