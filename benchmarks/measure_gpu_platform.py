@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 
 from backend.domain.published_models import find_published_config
-from benchmarks.measured_inputs import make_data, make_model_folder, make_tokenizer
+from benchmarks.measured_inputs import make_data, make_model_folder, make_tokenizer, write_weights
 from benchmarks.platform_client import run_job, sign_in, wait_until
 
 PICTURES = {"data": "image", "per_device_train_batch_size": 16, "gradient_accumulation_steps": 1, "steps": 40}
@@ -75,22 +75,9 @@ def prepare(home: Path) -> None:
 
 def write_model(name: str, folder: Path, tokenizer: Any) -> int:
     """Write a model with random weights in the shape that its name names; return how many it has."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
-    from transformers.initialization import no_init_weights
-
     folder.mkdir(parents=True)
     make_model_folder(find_published_config(name) or {}, folder, tokenizer, tiny=False, on_cpu=False)
-    config = AutoConfig.from_pretrained(folder)
-    kind = AutoModelForImageTextToText if name == VISION else AutoModelForCausalLM
-    with no_init_weights(), torch.device("cuda"):
-        model = kind.from_config(config, dtype=torch.bfloat16)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0, 0.02) if parameter.ndim > 1 else parameter.fill_(1.0)
-    model.tie_weights()
-    model.save_pretrained(folder, max_shard_size="4GB")
-    return sum(parameter.numel() for parameter in model.parameters())
+    return write_weights(folder, has_pictures=name == VISION)
 
 
 def write_dataset(name: str, case: dict[str, Any], parent: Path) -> None:

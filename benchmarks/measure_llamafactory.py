@@ -40,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backend.domain.published_models import find_published_config
 from benchmarks.measured_cases import CASES, CPU_CASES
-from benchmarks.measured_inputs import make_data, make_model_folder, make_tokenizer
+from benchmarks.measured_inputs import make_data, make_model_folder, make_tokenizer, write_weights
 from benchmarks.measured_run import build_arguments, probe_machine, train
 
 
@@ -204,6 +204,12 @@ def run_case(
     )
     make_data(case, folder / "data")
     args = build_arguments(case, folder, tiny=options.tiny, on_cpu=options.cpu or options.tiny)
+
+    if case.get("quantization_bit"):
+        # Quantised as they are read, so they have to lie on disk.
+        run_forked(
+            lambda: {"params": write_weights(folder / "model", has_pictures=False)}, folder / "weights", 120
+        )
 
     def work_here() -> dict[str, Any]:
         return train(args, on_cpu=options.cpu or options.tiny)

@@ -102,6 +102,27 @@ CASES: list[dict[str, Any]] = [
     _build("m40-15b-liger", "qwen2.5-1.5b", "lora8", "2048x4x1", liger=True),
     _build("m41-3b-liger-plain", "qwen2.5-3b", "lora8", "2048x4x1", checkpointing=False, liger=True),
     _build("m42-vl3-freeze", "qwen2.5-vl-3b", "freeze2", "2048x4x1", workers=8, expected_s=30),
+    _build("m43-7b-qlora4", "qwen2.5-7b", "lora8", "2048x2x2", quantization_bit=4, steps=8, expected_s=40),
+    _build(
+        "m44-15b-qlora4-plain", "qwen2.5-1.5b", "lora8", "2048x2x2", checkpointing=False, quantization_bit=4
+    ),
+    _build("m45-15b-qlora8", "qwen2.5-1.5b", "lora8", "2048x2x2", quantization_bit=8),
+    _build(
+        "m46-15b-qlora4-b8", "qwen2.5-1.5b", "lora8", "1024x8x1", quantization_bit=4, optim="paged_adamw_8bit"
+    ),
+    _build("m47-3b-full-adam8", "qwen2.5-3b", "full", "2048x2x2", optim="adamw_8bit"),
+    _build("m48-vl7-loaders", "qwen2.5-vl-7b", "lora8", "2048x2x8", workers=4, steps=6, expected_s=70),
+    _build(
+        "m49-vl7-fast",
+        "qwen2.5-vl-7b",
+        "lora8",
+        "2048x8x2",
+        workers=8,
+        checkpointing=False,
+        liger=True,
+        steps=7,
+        expected_s=48,
+    ),
     _build("m38-3b-plain-b8", "qwen2.5-3b", "lora16", "512x16x1", checkpointing=False),
 ]
 

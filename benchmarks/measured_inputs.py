@@ -141,3 +141,20 @@ def _make_picture_row(name: str, seed: int) -> dict[str, Any]:
     question = {"role": "user", "content": f"<image>{_write_text(6, seed)}?"}
     answer = {"role": "assistant", "content": _write_text(7, seed + 500)}
     return {"messages": [question, answer], "images": [name]}
+
+
+def write_weights(folder: Path, *, has_pictures: bool) -> int:
+    """Write random weights for a model's folder, made on the GPU; return how many numbers there are."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.initialization import no_init_weights
+
+    kind = AutoModelForImageTextToText if has_pictures else AutoModelForCausalLM
+    with no_init_weights(), torch.device("cuda"):
+        model = kind.from_config(AutoConfig.from_pretrained(folder), dtype=torch.bfloat16)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.02) if parameter.ndim > 1 else parameter.fill_(1.0)
+    model.tie_weights()
+    model.save_pretrained(folder, max_shard_size="4GB")
+    return sum(parameter.numel() for parameter in model.parameters())

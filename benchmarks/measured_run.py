@@ -41,7 +41,7 @@ def build_arguments(case: dict[str, Any], folder: Path, *, tiny: bool, on_cpu: b
     if case["finetuning_type"] == "lora":
         args |= {"lora_rank": case["lora_rank"], "lora_alpha": 16}
     passed_on = ("pure_bf16", "freeze_trainable_layers", "enable_liger_kernel", "flash_attn", "optim")
-    passed_on += ("image_max_pixels",)
+    passed_on += ("image_max_pixels", "quantization_bit")
     args |= {name: case[name] for name in passed_on if name in case}
     if on_cpu:
         args |= {"use_cpu": True, "enable_liger_kernel": False}
@@ -56,8 +56,9 @@ def train(args: dict[str, Any], *, on_cpu: bool) -> dict[str, Any]:
     import torch
     from llamafactory.train.tuner import run_exp
 
-    _make_weights_in_place("cpu" if on_cpu else "cuda")
-    clock = _build_clock(on_cpu)
+    if not args.get("quantization_bit"):
+        _make_weights_in_place("cpu" if on_cpu else "cuda")
+    clock = _build_clock(on_cpu, bool(args.get("quantization_bit")))
     begun = time.monotonic()
     out_of_memory = False
     try:
@@ -94,7 +95,7 @@ def _describe_machine(on_cpu: bool) -> dict[str, Any]:
     }
 
 
-def _build_clock(on_cpu: bool) -> Any:
+def _build_clock(on_cpu: bool, is_quantised: bool) -> Any:
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
@@ -108,7 +109,8 @@ def _build_clock(on_cpu: bool) -> Any:
             model, loader = kwargs["model"], kwargs.get("train_dataloader")
             trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
             held = sum(p.numel() for p in model.parameters())
-            self.facts["params"] = held - trained if hasattr(model, "peft_config") else held
+            if not is_quantised:  # bitsandbytes packs several numbers into one
+                self.facts["params"] = held - trained if hasattr(model, "peft_config") else held
             self.facts["trained_params"] = trained
             if loader is not None and "input_ids" in loader.dataset.features:
                 lengths = [len(row) for row in loader.dataset[:16]["input_ids"]]
