@@ -10,8 +10,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from backend import storage
-from backend.domain.datasets.profiles import SOURCES, LengthSource, build_counted_facts, choose_worst
-from backend.domain.datasets.statistics import measure_cut
+from backend.domain.datasets.profiles import (
+    SOURCES,
+    LengthSource,
+    build_counted_facts,
+    choose_worst,
+    measure_result_cut,
+)
 from backend.services import chores
 from backend.services.offers import is_on_its_way
 from backend.tables.base import new_id, utc_now
@@ -47,7 +52,7 @@ def find(session: Session, dataset: Dataset, model: BaseModel) -> Standing:
     """Return how it stands, changing nothing. Who asks has been found to see both."""
     if is_on_its_way(dataset):
         return Standing("dataset_absent")
-    if is_on_its_way(model):
+    if model.status != "ready":
         return Standing("model_absent")
     tokenizer = _identify(model)
     if tokenizer is None:
@@ -71,12 +76,14 @@ def ask(session: Session, user: User, dataset: Dataset, model: BaseModel, *, aga
     if standing.code not in wanted or tokenizer is None or dataset.status != "ready":
         return standing
     row = standing.row or _make_row(session, dataset, tokenizer)
-    if row.status == "measured":
-        return Standing("measured", row)
+    if chores.find_open(session, row.id) is not None:
+        return Standing("counting", row)
+    # The chore may have ended since the row was read.
+    session.refresh(row, with_for_update=True)
+    if row.status == "measured" or (row.status == "failed" and not again):
+        return Standing(row.status, row)
     row.status = "counting"
-    if chores.find_open(session, row.id) is None:
-        payload = {"model_path": model.path, "template": model.template}
-        chores.enqueue(session, KIND, user.id, row.id, payload)
+    chores.enqueue(session, KIND, user.id, row.id, {"model_path": model.path, "template": model.template})
     return Standing("counting", row)
 
 
@@ -96,14 +103,24 @@ def _make_row(session: Session, dataset: Dataset, tokenizer: str) -> DatasetProf
     ).one()
 
 
-def summarize(datasets: list[Dataset], standings: list[Standing]) -> dict[str, Any]:
-    """Return what an estimate says of its datasets' lengths: the worst of them first, then each."""
+def summarize(datasets: list[Dataset], standings: list[Standing], cutoff_len: int | None) -> dict[str, Any]:
+    """Return what an estimate says of its datasets' lengths: the worst of them first, then each.
+
+    `cut` says how many rows are cut at `cutoff_len`, once all are counted; where nothing is cut, that is None.
+    """
     worst = SOURCES[choose_worst([standing.code for standing in standings])]
     each = [
         {"id": dataset.id, "name": dataset.name, "status": standing.source.status}
         for dataset, standing in zip(datasets, standings, strict=True)
     ]
-    return {**worst._asdict(), "datasets": each}
+    rows = [standing.row for standing in standings if standing.row is not None]
+    cut = None
+    if worst.status == "measured" and cutoff_len is not None:
+        cuts = [measure_cut(row, cutoff_len) for row in rows]
+        cut = {name: sum(one[name] for one in cuts) for name in ("rows", "tokens")} | {
+            "cutoff_len": cutoff_len
+        }
+    return {**worst._asdict(), "cut": cut, "datasets": each}
 
 
 def find_progress(session: Session, standing: Standing) -> dict[str, Any] | None:
@@ -113,16 +130,15 @@ def find_progress(session: Session, standing: Standing) -> dict[str, Any] | None
     return chores.show_progress(chores.find_open(session, standing.row.id))
 
 
-def show_result(row: DatasetProfile, cutoff_len: int) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return what was counted, and how many rows of the whole dataset are cut at a length, by how many tokens."""
+def measure_cut(row: DatasetProfile, cutoff_len: int) -> dict[str, int]:
+    """Return how many rows are longer than `cutoff_len`, and by how many tokens in all."""
+    return {"cutoff_len": cutoff_len, **measure_result_cut(row.result, cutoff_len)}
+
+
+def show_result(row: DatasetProfile) -> dict[str, Any]:
+    """Return what was counted, but for what only the reckoning of a cut needs."""
     tokens = {name: value for name, value in row.result["tokens"].items() if name != "bins"}
-    rows, cut = measure_cut(row.result["tokens"].get("bins", []), cutoff_len)
-    share = row.result["step"]
-    return row.result | {"tokens": tokens}, {
-        "cutoff_len": cutoff_len,
-        "rows": min(rows * share, row.result["row_count"]),
-        "tokens": cut * share,
-    }
+    return row.result | {"tokens": tokens}
 
 
 # -- what the librarian does with them ---------------------------------------------------------------------

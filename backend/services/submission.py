@@ -367,7 +367,10 @@ def _estimate(
         gpu_counts=_list_counts(session, gpu_kind, gpu_count),
         packages=frozenset(OPTIONAL_PACKAGES) - nodes.list_lacking(session).get(gpu_kind, {}).keys(),
     )
-    told = {"dataset_profile": profiles.summarize(datasets, lengths)}
+    cutoff_len = (
+        None if stage == "pt" else args.get("cutoff_len")
+    )  # pre-training joins texts, or is cut anywhere
+    told = {"dataset_profile": profiles.summarize(datasets, lengths, cutoff_len)}
     return estimate | told | {"group": group._asdict(), "modelled_on": modelled_on}
 
 

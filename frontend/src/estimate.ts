@@ -56,6 +56,14 @@ export interface LengthSource {
   status: "measured" | "counting" | "estimated";
   detail: string;
   detail_zh: string;
+  /** What a cutoff takes off, once all is counted. */
+  cut?: Cut | null;
+}
+
+export interface Cut {
+  cutoff_len: number;
+  rows: number;
+  tokens: number;
 }
 
 /** The same job, with the same global batch, on another number of devices. */

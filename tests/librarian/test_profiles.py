@@ -99,6 +99,8 @@ def test_a_form_is_answered_by_letters_at_once_and_by_the_tokenizer_soon(
     # Each "left " is five bytes and, with these merges, fewer tokens; three epochs are the form's own.
     assert later["tokens"] == pytest.approx(3 * ROWS * tokens["mean"], rel=0.001)
     assert later["tokens"] != first["tokens"]
+    assert first["dataset_profile"]["cut"] is None
+    assert estimate(owner, dataset, cutoff_len=100)["dataset_profile"]["cut"] == found["cut"]
     assert found["cut"]["rows"] == pytest.approx(
         sum(bar["count"] for bar in tokens["histogram"] if bar["from"] > 100), rel=0.2
     )

@@ -56,6 +56,8 @@ def test_the_forms_note_goes_from_letters_to_the_tokenizer(reader: Reader, datas
     assert do_chore()[1] == 0
     expect(note).to_have_text("Lengths are counted with this model's tokenizer.", timeout=25_000)
     assert page.locator("[data-bar-time]").inner_text() != before
+    page.fill("#args-cutoff_len", "256")
+    expect(note).to_contain_text("rows are longer than cutoff_len 256:")
     take_picture(page, "form-measured")
     asked = []
     page.on("request", lambda request: asked.append(request.url))

@@ -85,3 +85,34 @@ def test_of_a_sample_the_longest_row_is_the_one_that_the_checker_saw() -> None:
 def test_every_sentence_is_there_in_both_languages(code: str) -> None:
     assert SOURCES[code].detail.endswith(".")
     assert SOURCES[code].detail_zh.endswith("。")
+
+
+def test_what_is_only_offered_is_said_so_and_nothing_is_counted(owner: Person, tuneforge_home: Path) -> None:
+    profile_id = _ask(owner, tuneforge_home, "a")
+    with transaction() as session:
+        session.query(Chore).delete()
+        row = session.get_one(DatasetProfile, profile_id)
+        dataset, model = session.get_one(Dataset, row.dataset_id), session.get_one(BaseModel, "tiny")
+        user = session.get_one(User, owner.id)
+        session.delete(row)
+        session.flush()
+        model.status = "downloading"
+        assert profiles.ask(session, user, dataset, model).code == "model_absent"
+        dataset.facts = dataset.facts | {"source": "preset"}
+        dataset.status = "available"
+        assert profiles.ask(session, user, dataset, model).code == "dataset_absent"
+        assert session.query(Chore).count() == session.query(DatasetProfile).count() == 0
+
+
+def test_a_chore_that_was_lost_is_asked_for_again_and_two_askers_make_one(
+    owner: Person, tuneforge_home: Path
+) -> None:
+    profile_id = _ask(owner, tuneforge_home, "a")
+    with transaction() as session:
+        session.query(Chore).delete()
+    for _ in range(2):
+        with transaction() as session:
+            row = session.get_one(DatasetProfile, profile_id)
+            dataset, model = session.get_one(Dataset, row.dataset_id), session.get_one(BaseModel, "tiny")
+            assert profiles.ask(session, session.get_one(User, owner.id), dataset, model).code == "counting"
+            assert session.query(Chore).count() == session.query(DatasetProfile).count() == 1

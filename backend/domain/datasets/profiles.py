@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from backend.domain.datasets.statistics import measure_cut
+
 
 class LengthSource(NamedTuple):
     """On what lengths rest: `measured`, `counting` (soon measured) or `estimated`, and a sentence in two languages."""
@@ -55,6 +57,12 @@ _WORST_LAST = ("measured", "counting", "estimated")
 def choose_worst(codes: list[str]) -> str:
     """Return which of several datasets' codes is said of all together."""
     return max(codes, key=lambda code: _WORST_LAST.index(SOURCES[code].status), default="measured")
+
+
+def measure_result_cut(result: dict[str, Any], cutoff_len: int) -> dict[str, int]:
+    """Return how many rows of the whole dataset are longer than `cutoff_len`, and by how many tokens in all."""
+    rows, tokens = measure_cut(result["tokens"].get("bins", []), cutoff_len)
+    return {"rows": min(rows * result["step"], result["row_count"]), "tokens": tokens * result["step"]}
 
 
 def build_counted_facts(facts: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:

@@ -270,7 +270,8 @@ def _show_profile(session: DatabaseSession, standing: profiles.Standing, cutoff_
         "cut": None,
     }
     if standing.row is not None and standing.code == "measured":
-        shown["profile"], shown["cut"] = profiles.show_result(standing.row, cutoff_len)
+        shown["profile"] = profiles.show_result(standing.row)
+        shown["cut"] = profiles.measure_cut(standing.row, cutoff_len)
     return shown
 
 

@@ -2,7 +2,7 @@
 import { call, explain } from "../api";
 import type { Dataset } from "../datasets";
 import { element, get } from "../dom";
-import type { LengthSource } from "../estimate";
+import type { Cut, LengthSource } from "../estimate";
 import { listModels } from "../forms/catalogue";
 import { formatNumber } from "../format";
 import { t } from "../language";
@@ -25,7 +25,7 @@ interface ProfileAnswer extends LengthSource {
   code: string;
   progress: Work | null;
   profile: Profile | null;
-  cut: { cutoff_len: number; rows: number; tokens: number } | null;
+  cut: Cut | null;
 }
 
 const FIRST_WAIT_MS = 1000;

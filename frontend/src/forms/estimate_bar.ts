@@ -3,6 +3,7 @@ import { type FieldProblem, explainProblem } from "../api";
 import { element, get } from "../dom";
 import {
   type CountChoice,
+  type Cut,
   type Estimate,
   type EstimateWarning,
   type LengthSource,
@@ -102,7 +103,7 @@ export class EstimateBar {
   private drawLengths(source: LengthSource | undefined): void {
     this.lengths.hidden = !source;
     if (!source) return;
-    const text = t(source.detail_zh, source.detail);
+    const text = [t(source.detail_zh, source.detail), describeCut(source.cut)].filter(Boolean).join(t("", " "));
     // The foot is read out when it changes: the same words are not put in again.
     if (this.lengths.textContent !== text) this.lengths.textContent = text;
     this.lengths.dataset["status"] = source.status;
@@ -225,6 +226,15 @@ export class EstimateBar {
     this.details.hidden = !show;
     this.toggle.setAttribute("aria-expanded", String(show));
   }
+}
+
+function describeCut(cut: Cut | null | undefined): string {
+  if (!cut?.rows) return "";
+  const [limit, rows, tokens] = [cut.cutoff_len, cut.rows, cut.tokens].map((value) => formatNumber(value));
+  return t(
+    `${rows} 条超过截断长度 ${limit}，共会截掉 ${tokens} 个词元。`,
+    `${rows} rows are longer than cutoff_len ${limit}: ${tokens} tokens in all are cut off.`,
+  );
 }
 
 function pickLeast(choices: CountChoice[], measure: (choice: CountChoice) => number): CountChoice | undefined {
