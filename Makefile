@@ -42,7 +42,7 @@ down: ## Stop the platform that runs in the background
 	@if [ -x $(BIN)/tuneforge ]; then exec $(BIN)/tuneforge down; else echo "Nothing is installed here, so nothing runs."; fi
 
 test: .venv/.dev $(frontend_ready) .tools/bin/chromium ## Set up what tests need and run them all
-	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --durations 15 $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 40 $(PYTEST_ARGS)
 
 check: .venv/.dev $(if $(frontend_ready),frontend/node_modules/.stamp) ## Formatting, lint, types, floors, templates
 	$(UV) lock --check --quiet

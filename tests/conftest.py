@@ -36,6 +36,25 @@ CHROMIUM_FLAGS = [
 """What a Chromium without a screen and without a network is started with."""
 
 
+_LONGEST_FILES = [
+    "demonstration/test_learning.py",
+    "domain/test_argument_verdicts.py",
+    "chaos/test_short_suite.py",
+    "librarian/test_large.py",
+    "librarian/test_crashing_files.py",
+    "domain/test_llamafactory.py",
+    "e2e/test_main_job.py",
+    "agreement/test_agreement.py",
+]
+"""Files that take a minute or more: they begin first, lest one process ends alone with one of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the order within a file stays."""
+    ranks = {str(_ROOT / "tests" / name): rank for rank, name in enumerate(_LONGEST_FILES)}
+    items.sort(key=lambda item: ranks.get(str(item.path), len(ranks)))
+
+
 @pytest.fixture(scope="session")
 def session_folder() -> Iterator[Path]:
     """A folder of this test process that PostgreSQL's own user can reach too, when we are root."""
