@@ -78,6 +78,6 @@ def attend_to_windows(
         parts = [torch.nn.functional.scaled_dot_product_attention(*each, scale=scaling) for each in windows]
         return torch.cat(parts, dim=2).transpose(1, 2), None
     packed = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))
-    longest = int(max_length_q)
-    attended = varlen_attn(*packed, cu_seq_lens_q, cu_seq_lens_q, longest, longest, scale=scaling)
+    starts, longest = cu_seq_lens_q.to(query.device, torch.int32), int(max_length_q)
+    attended = varlen_attn(*packed, starts, starts, longest, longest, scale=scaling)
     return attended.unsqueeze(0), None
