@@ -34,7 +34,7 @@ def prepare() -> None:
 
 def _note_answering() -> None:
     with transaction() as session:
-        uptime.note_answering(session, utc_now())
+        uptime.note_alive(session, uptime.API, utc_now())
 
 
 async def _keep_pulse() -> None:

@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         Suite(folder, usable, options).run(faults, tallies)
     except (GaveUp, Refused) as error:
+        print(f"GIVEN UP: {error}", flush=True)
         tallies["the suite itself"] = Tally(lost=1, problems=[f"given up: {error}"])
     finally:
         room.close()

@@ -10,6 +10,7 @@ import psutil
 
 from backend.launch.children import kill_processes
 from chaos.client import Refused
+from chaos.imports import Imports
 from chaos.platform import LOCAL_NODE, wait_until
 from chaos.wave import Fault, Submitted, Wave
 
@@ -90,6 +91,20 @@ def stop_and_resume(wave: Wave) -> None:
             resume(wave, job)
 
 
+def kill_librarian(wave: Wave) -> None:
+    """Kill -9 a chore's process, and then the librarian with another, while datasets come in."""
+    imports = Imports(wave.client, wave.number)
+    halves = [imports.send_half() for _ in range(3)]
+    for one, with_librarian in zip(halves, (False, True), strict=False):
+        imports.finish(one)
+        librarian = wave.platform.find("librarian")
+        wait_until(lambda parent=librarian: bool(parent.children()), 60, "a chore to begin")  # type: ignore[misc]
+        kill_processes([*librarian.children(), *([librarian] if with_librarian else [])])
+        wave.platform.find("librarian")
+    imports.finish(halves[-1])
+    wave.wrongly_told += imports.list_faults()
+
+
 def resume(wave: Wave, job: Submitted) -> None:
     """Resume as its owner does; one that cannot be is counted as lost, as it stays where it is."""
     try:
@@ -125,6 +140,7 @@ def _keep_away(seconds: float) -> Fault:
 FAULTS = (
     _kill("web"),
     _kill("housekeeper"),
+    Fault("kill -9 of the librarian and its chores", kill_librarian),
     Fault("kill -9 of supervisors", kill_supervisors),
     Fault("kill -9 of workers", kill_nodes),
     _kill("redis"),
@@ -142,6 +158,7 @@ FAULTS = (
 
 SHORT = (
     "kill -9 of web",
+    "kill -9 of the librarian and its chores",
     "kill -9 of supervisors",
     "kill -9 of postgres",
     "FLUSHALL",

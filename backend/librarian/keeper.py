@@ -17,6 +17,8 @@ from backend.librarian.child import AGAIN_EXIT, CRASHED
 from backend.librarian.kinds import MODULES, load_module
 from backend.librarian.running import LOST_EXIT
 from backend.services import chores
+from backend.services.uptime import LIBRARIAN, RENEW_SECONDS, note_alive
+from backend.tables.base import utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Keeper:
     def __init__(self) -> None:
         self.stopping = threading.Event()
         self.started: list[_Started] = []
+        self._noted_at = -RENEW_SECONDS
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; what is under way then is queued again and goes on from what it had."""
@@ -56,6 +59,10 @@ class Keeper:
         self._stop()
 
     def _look(self) -> None:
+        if time.monotonic() - self._noted_at >= RENEW_SECONDS:
+            with transaction() as session:
+                note_alive(session, LIBRARIAN, utc_now())
+            self._noted_at = time.monotonic()
         for one in [one for one in self.started if one.process.poll() is not None]:
             self._settle(one)
             self.started.remove(one)

@@ -11,8 +11,9 @@ from sqlalchemy import func, select, text
 from backend.database import transaction
 from backend.domain import demonstration
 from backend.domain.job import JobStatus
-from backend.services import nodes
+from backend.services import nodes, uptime
 from backend.settings import get_settings
+from backend.tables.base import utc_now
 from backend.tables.base_model import BaseModel
 from backend.tables.dataset import Dataset
 from backend.tables.job import Job
@@ -25,6 +26,7 @@ def check_readiness() -> dict[str, str]:
         "redis": _check_redis,
         "home": _check_home,
         "node": _check_node,
+        "librarian": _check_librarian,
     }
     if get_settings().demonstration == "on":
         checks["demonstration"] = _check_demonstration
@@ -66,6 +68,12 @@ def _check_node() -> None:
     with transaction() as session:
         if not nodes.count_online(session):
             raise NotReady("no node is online")
+
+
+def _check_librarian() -> None:
+    with transaction() as session:
+        if not uptime.is_alive(session, uptime.LIBRARIAN, utc_now()):
+            raise NotReady("silent; imports, checks and downloads wait")
 
 
 def _check_demonstration() -> None:

@@ -1,4 +1,4 @@
-"""For how long nodes could reach us without a gap: the only time that counts against a silent one."""
+"""Which of our processes live: for how long nodes could reach us without a gap, and when the librarian last spoke."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ RENEW_SECONDS = 5.0
 GAP_SECONDS = 30.0
 """Silence after which counting begins anew; a restart of the web process takes less."""
 
-_NAME = "api"
+API, LIBRARIAN = "api", "librarian"
 
 
-def note_answering(session: Session, now: datetime) -> None:
-    """Note that this web process answers and reaches the database."""
-    statement = insert(Pulse).values(name=_NAME, since=now, renewed_at=now)
+def note_alive(session: Session, name: str, now: datetime) -> None:
+    """Note that this process works and reaches the database; after a gap counting begins anew."""
+    statement = insert(Pulse).values(name=name, since=now, renewed_at=now)
     broken = Pulse.renewed_at < now - timedelta(seconds=GAP_SECONDS)
     session.execute(
         statement.on_conflict_do_update(
@@ -28,9 +28,15 @@ def note_answering(session: Session, now: datetime) -> None:
     )
 
 
+def is_alive(session: Session, name: str, now: datetime) -> bool:
+    """Whether this process was heard lately."""
+    pulse = session.get(Pulse, name)
+    return pulse is not None and now - pulse.renewed_at <= timedelta(seconds=GAP_SECONDS)
+
+
 def measure_answering_seconds(session: Session, now: datetime) -> float:
     """Return for how long we have answered without a gap until `now`; 0 when we do not answer."""
-    pulse = session.get(Pulse, _NAME)
-    if pulse is None or now - pulse.renewed_at > timedelta(seconds=GAP_SECONDS):
+    pulse = session.get(Pulse, API)
+    if pulse is None or not is_alive(session, API, now):
         return 0.0
     return (now - pulse.since) / timedelta(seconds=1)

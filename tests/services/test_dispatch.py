@@ -269,11 +269,11 @@ def test_a_gap_in_answering_begins_the_count_anew_and_a_short_one_does_not() -> 
         session.execute(text("LOCK TABLE pulses"))  # an application of this test process may note its own
         session.execute(delete(Pulse))
         for seconds in moments:
-            uptime.note_answering(session, now + timedelta(seconds=seconds))
+            uptime.note_alive(session, uptime.API, now + timedelta(seconds=seconds))
         assert uptime.measure_answering_seconds(session, now + timedelta(seconds=45)) == 45
         after = now + timedelta(seconds=45 + uptime.GAP_SECONDS)
         assert uptime.measure_answering_seconds(session, after) == 0
-        uptime.note_answering(session, after)
+        uptime.note_alive(session, uptime.API, after)
         session.expire_all()
         assert uptime.measure_answering_seconds(session, after + timedelta(seconds=3)) == 3
 

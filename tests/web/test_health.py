@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,8 @@ def test_it_is_ready_once_there_is_a_node_and_the_demonstration(
     assert answer.json() == {
         "ready": False,
         "checks": {
-            "database": "ok", "redis": "ok", "home": "ok", "node": "no node is online", "demonstration": "being made",
+            "database": "ok", "redis": "ok", "home": "ok", "node": "no node is online",
+            "librarian": "silent; imports, checks and downloads wait", "demonstration": "being made",
         },
     }  # fmt: skip
     register_node()
@@ -42,6 +44,10 @@ def test_it_is_ready_once_there_is_a_node_and_the_demonstration(
     make_dataset(tuneforge_home, demonstration.HELDOUT_DATASET_NAME)
     with transaction() as session:
         catalogue.discover(session)
+        uptime.note_alive(session, uptime.LIBRARIAN, utc_now() - timedelta(seconds=uptime.GAP_SECONDS + 1))
+    assert web_client.get("/readyz").json()["checks"]["librarian"] != "ok", "it was heard too long ago"
+    with transaction() as session:
+        uptime.note_alive(session, uptime.LIBRARIAN, utc_now())
     answer = web_client.get("/readyz")
     assert answer.status_code == 200
     assert set(answer.json()["checks"].values()) == {"ok"}
