@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from backend.domain import pricing
 from backend.domain.estimate.advice import find_smallest_change, judge_fit
+from backend.domain.estimate.batch import fit_pictures
 from backend.domain.estimate.dataset_facts import DatasetFacts, combine_datasets
 from backend.domain.estimate.gpu_counts import compare_gpu_counts
 from backend.domain.estimate.history import SETUP_PHASES, Correction, split_seconds
@@ -93,7 +94,7 @@ def estimate_job(
     run = parse_run_settings(
         args, model=model, gpu=gpu, gpu_count=gpu_count, stage=stage, finetuning_type=finetuning_type, packages=packages
     )  # fmt: skip
-    data, is_train = combine_datasets(datasets), kind == "train"
+    data, is_train = fit_pictures(run, combine_datasets(datasets)), kind == "train"
     outcome = estimate_train_run(run, args, data) if is_train else _estimate_evaluate(run, args, data, tuned)
     warnings = _list_unknown(run, data)
     widen = _UNKNOWN_SPREAD ** len(warnings)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 from statistics import fmean
 from typing import Any
 
 import pytest
 
+from backend.domain.datasets.pictures import MOST_PIXELS, PictureRule
 from backend.domain.datasets.statistics import Lengths, measure_cut
+from backend.domain.estimate.batch import fit_pictures
 from backend.domain.estimate.dataset_facts import SHARES, DatasetFacts, combine_datasets
+from backend.domain.estimate.run_settings import parse_run_settings
+from backend.domain.gpu_kinds import describe_gpu_kind
+from tests.domain.estimator_cases import build_model
 
 DRAW = random.Random(5)
 LENGTHS = sorted(int(DRAW.lognormvariate(6, 0.9)) + 20 for _ in range(20_000))
@@ -40,6 +46,40 @@ def test_the_longest_of_a_batch_is_what_drawing_rows_gives(batch: int, cutoff: i
     facts = build_facts(LENGTHS)
     assert facts.find_longest(batch, cutoff) == pytest.approx(drawn, rel=0.04)
     assert facts.find_mean(cutoff) == pytest.approx(fmean(cut), rel=0.02)
+
+
+def _fit(data: DatasetFacts, most_pixels: int) -> DatasetFacts:
+    run = parse_run_settings(
+        {"cutoff_len": 8192, "image_max_pixels": most_pixels}, model=build_model("qwen2.5-vl-7b"),
+        gpu=describe_gpu_kind("h200"), gpu_count=1, stage="sft", finetuning_type="lora",
+    )  # fmt: skip
+    return fit_pictures(run, data)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0, 2.0])
+def test_pictures_are_as_many_tokens_as_the_run_lets_them_be(share: float) -> None:
+    most, text = int(MOST_PIXELS * share), 100
+    counted = PictureRule().count(1928, 1208)
+    stats = {
+        "mean": counted + text,
+        "image_tokens_mean": counted,
+        "quantiles": [[0, counted], [1, counted + 200]],
+    }
+    pictures = {"per_example": 1, "width_mean": 1928, "height_mean": 1208}
+    data = DatasetFacts.parse(100, {"token_stats": stats, "picture_stats": pictures})
+    factor = math.sqrt(most / (1928 * 1208))
+    rows, columns = round(int(1208 * factor) / 28), round(int(1928 * factor) / 28)
+    fitted = _fit(data, most)
+    assert fitted.picture_tokens == pytest.approx(rows * columns, rel=0.01)
+    assert fitted.mean_tokens == pytest.approx(rows * columns + text, rel=0.01)
+    assert fitted.find_length(1.0) == pytest.approx(rows * columns + 200, rel=0.01)
+
+
+def test_pictures_that_the_processor_scales_down_stay_so() -> None:
+    stats = {"mean": 60, "image_tokens_mean": 12}
+    pictures = {"per_example": 1, "width_mean": 1928, "height_mean": 1208}
+    data = DatasetFacts.parse(100, {"token_stats": stats, "picture_stats": pictures})
+    assert _fit(data, MOST_PIXELS // 4) == _fit(data, MOST_PIXELS * 4) == data
 
 
 def test_two_datasets_together_are_as_all_their_rows_are() -> None:

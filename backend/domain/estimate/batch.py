@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from backend.domain.datasets.pictures import MOST_PIXELS
 from backend.domain.estimate.dataset_facts import DatasetFacts
 from backend.domain.estimate.run_settings import RunSettings
 from backend.domain.model_facts import VisionShape
 
 _PAD_MULTIPLE = 8
 """LLaMA-Factory pads a training batch to a multiple of this."""
+_UNSCALED = 0.8
+"""Pictures of so large a share of the tokens reckoned from their mean size were not scaled down by the processor."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,27 @@ def measure_picture(run: RunSettings, data: DatasetFacts, vision: VisionShape) -
         patches = min(patches, data.picture_tokens / data.pictures * vision.merge**2)
     share = math.sqrt(patches / (rows * columns))
     return patches, count_windows(vision, math.ceil(rows * share), math.ceil(columns * share))
+
+
+def fit_pictures(run: RunSettings, data: DatasetFacts) -> DatasetFacts:
+    """Return the dataset with pictures as large as the run lets them be.
+
+    Lengths are counted with LLaMA-Factory's usual `image_max_pixels`. Smaller pictures are fewer tokens; larger ones are
+    more, unless the processor scales them down by itself, which shows in fewer tokens than the usual limit leaves.
+    """
+    vision = run.model.vision
+    if vision is None or run.image_max_pixels == MOST_PIXELS or not (data.picture_tokens and data.pictures):
+        return data
+    counted = data.picture_tokens / data.pictures
+    usual, wanted = (
+        math.prod(scale_picture(one, data.picture_width, data.picture_height, vision)) / vision.merge**2
+        for one in (replace(run, image_max_pixels=MOST_PIXELS), run)
+    )
+    if wanted <= usual:
+        each = min(counted, wanted)
+    else:
+        each = counted * wanted / usual if counted >= _UNSCALED * usual else counted
+    return data.lengthen((each - counted) * data.pictures)
 
 
 def scale_picture(run: RunSettings, width: int, height: int, vision: VisionShape) -> tuple[int, int]:

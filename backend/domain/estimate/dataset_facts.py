@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -71,6 +71,22 @@ class DatasetFacts:
             picture_height=int(_take(pictures, "height_mean") or _GUESSED_PIXELS[1]),
             known=known,
             quantiles=_take_points(tokens.get("quantiles")),
+        )
+
+    def lengthen(self, tokens: float) -> DatasetFacts:
+        """Return the dataset with pictures that are so many tokens more (or, below 0, fewer) an example."""
+
+        def add(length: float) -> float:
+            return max(1.0, length + tokens)
+
+        return replace(
+            self,
+            mean_tokens=add(self.mean_tokens),
+            median_tokens=add(self.median_tokens),
+            p95_tokens=add(self.p95_tokens),
+            max_tokens=add(self.max_tokens),
+            picture_tokens=max(0.0, self.picture_tokens + tokens),
+            quantiles=tuple((share, add(length)) for share, length in self.quantiles),
         )
 
     def find_length(self, share: float) -> float:
