@@ -78,6 +78,7 @@ def read_gpu(nvml: Any, index: int) -> Device:
         name=name,
         index=index,
         memory_bytes=int(memory.total),
+        host_memory_bytes=measure_memory(),
         memory_used_bytes=int(memory.used),
         utilization=ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
         power_watts=None if power is None else power / 1000,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from backend.domain import pricing
-from backend.domain.estimate.advice import find_smallest_change, judge_fit
+from backend.domain.estimate.advice import judge_fit
 from backend.domain.estimate.batch import fit_pictures
 from backend.domain.estimate.dataset_facts import DatasetFacts, combine_datasets
 from backend.domain.estimate.gpu_counts import compare_gpu_counts
@@ -21,6 +21,7 @@ from backend.domain.estimate.phases import (
 from backend.domain.estimate.recommend import recommend
 from backend.domain.estimate.run_settings import RunSettings, parse_run_settings
 from backend.domain.estimate.train_run import estimate_train_run
+from backend.domain.estimate.warnings import list_memory_warnings, list_unknown
 from backend.domain.gpu_kinds import GpuKind, describe_gpu_kind
 from backend.domain.model_facts import ModelFacts
 from backend.domain.packages import WORKER_PACKAGES
@@ -31,7 +32,7 @@ __all__ = ["DatasetFacts", "estimate_job"]
 # How far a modelled estimate may be off, as factors of the expected value.
 _TIME_SPREAD = (0.80, 1.30)
 _MEMORY_SPREAD = (0.95, 1.08)
-_COMMUNICATION_BYTES = int(2.25 * 2**30)
+COMMUNICATION_BYTES = int(2.25 * 2**30)
 _UNKNOWN_SPREAD = 1.35
 """Each fact that had to be guessed widens the range by this."""
 
@@ -78,6 +79,7 @@ def estimate_job(
     probe: Probe | None = None,
     gpu_counts: Sequence[int] = (),
     packages: frozenset[str] = WORKER_PACKAGES,
+    host_bytes: int | None = None,
 ) -> dict[str, Any]:
     """Return the estimate of a job in the shape of the REST contract.
 
@@ -88,7 +90,7 @@ def estimate_job(
     `warnings`. `correction` is what finished jobs taught (`estimate.history`), `modelled_seconds` are those without
     it. `probe` is what was measured of the device (`tuneforge calibrate`) instead of its published figures.
     `by_gpu_count` compares `gpu_counts`, other numbers of devices, for the same global batch. `packages` are the
-    optional ones that every node of the kind has.
+    optional ones that every node of the kind has, `host_bytes` is the main memory of the machines that would train.
     """
     gpu = keep_room_for_communication(describe_gpu_kind(gpu_kind, memory_bytes, probe), gpu_count)
     run = parse_run_settings(
@@ -96,14 +98,13 @@ def estimate_job(
     )  # fmt: skip
     data, is_train = fit_pictures(run, combine_datasets(datasets)), kind == "train"
     outcome = estimate_train_run(run, args, data) if is_train else _estimate_evaluate(run, args, data, tuned)
-    warnings = _list_unknown(run, data)
+    warnings = list_unknown(run, data)
     widen = _UNKNOWN_SPREAD ** len(warnings)
     modelled = split_seconds(outcome.phases)
     phases = _correct(outcome.phases, correction)
     seconds = _spread_time(sum(phases.values()), correction, widen)
     fits, price = judge_fit(outcome.memory, gpu.memory_bytes), _Price(tier, currency)
-    warn = _warn_about_memory if is_train else _warn_about_generation
-    warnings += [warn(run, args, data, fits, outcome.memory.total)] if fits != "yes" else []
+    warnings += list_memory_warnings(run, None if is_train else args, data, outcome.memory, host_bytes)
     return {
         "duration_seconds": {name: round(value, 1) for name, value in seconds.items()},
         "breakdown_seconds": {"queue": round(queue_seconds, 1)} | phases,
@@ -124,11 +125,12 @@ def estimate_job(
 def keep_room_for_communication(gpu: GpuKind, gpu_count: int) -> GpuKind:
     """Return the kind without the memory that NCCL keeps of each card where several work together.
 
-    Measured on two H100: 2.2 GiB a card with DDP, up to 3.6 with FSDP, beyond what the run itself holds.
+    Measured on two H100: 2.2 GiB a card beyond what the run itself holds. It is taken from what the card has, not
+    added to what the run needs: that is never more on more cards.
     """
     if gpu_count == 1 or gpu.id == "cpu":
         return gpu
-    return replace(gpu, memory_bytes=max(0, gpu.memory_bytes - _COMMUNICATION_BYTES))
+    return replace(gpu, memory_bytes=max(0, gpu.memory_bytes - COMMUNICATION_BYTES))
 
 
 def _estimate_evaluate(
@@ -209,77 +211,3 @@ def _show_size(steps: Steps) -> dict[str, int]:
 def _show_memory(memory: Memory, available: int, widen: float) -> dict[str, Any]:
     spread = {name: int(value) for name, value in _spread(memory.total, _MEMORY_SPREAD, widen).items()}
     return {**spread, "available": available, "parts": memory.parts}
-
-
-# -- warnings ------------------------------------------------------------------------------------------------
-
-
-def _warn(code: str, detail: str, detail_zh: str, fix: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"code": code, "detail": detail, "detail_zh": detail_zh, "fix": fix or {}}
-
-
-def _list_unknown(run: RunSettings, data: DatasetFacts) -> list[dict[str, Any]]:
-    warnings = []
-    if not run.gpu.known:
-        warnings.append(
-            _warn(
-                "unknown_gpu_kind",
-                f"The speed of {run.gpu.name!r} is not known; the estimate assumes a middling card.",
-                f"不了解 {run.gpu.name!r} 的速度，按中等显卡估算。",
-            )
-        )
-    if not run.model.known:
-        warnings.append(
-            _warn(
-                "unknown_architecture",
-                "The model's config.json does not tell its whole shape; it is guessed from its size.",
-                "从模型的 config.json 读不出完整结构，按参数量推测。",
-            )
-        )
-    if not data.known:
-        warnings.append(
-            _warn(
-                "unknown_lengths",
-                "The dataset's lengths in tokens are not known yet; they are guessed.",
-                "数据集的 token 长度尚未统计，按常见长度推测。",
-            )
-        )
-    return warnings
-
-
-def _warn_about_memory(
-    run: RunSettings, _args: Mapping[str, Any], data: DatasetFacts, fits: str, used: float
-) -> dict[str, Any]:
-    available = run.gpu.memory_bytes
-    fix = find_smallest_change(run, data, available)
-    need, have = used / 2**30, available / 2**30
-    code = "out_of_memory" if fits == "no" else "tight_memory"
-    if fix is None:
-        advice = "choose a device with more memory, a smaller model, or LoRA"
-        advice_zh = "请选择显存更大的设备、更小的模型，或改用 LoRA"
-    else:
-        advice = "set " + ", ".join(f"{name} = {value}" for name, value in fix.items())
-        advice_zh = "可设置 " + "，".join(f"{name} = {value}" for name, value in fix.items())
-    return _warn(
-        code,
-        f"About {need:.1f} GiB are needed on each device and it has {have:.1f} GiB; {advice}.",
-        f"每张卡约需 {need:.1f} GiB，现有 {have:.1f} GiB；{advice_zh}。",
-        fix,
-    )
-
-
-def _warn_about_generation(
-    run: RunSettings, args: Mapping[str, Any], _data: DatasetFacts, fits: str, used: float
-) -> dict[str, Any]:
-    available = run.gpu.memory_bytes
-    size = args.get("per_device_eval_batch_size")
-    smaller = max(1, size // 2) if isinstance(size, int) else 1
-    need, have = used / 2**30, available / 2**30
-    return _warn(
-        "out_of_memory" if fits == "no" else "tight_memory",
-        f"About {need:.1f} GiB are needed on each device and it has {have:.1f} GiB; "
-        f"set per_device_eval_batch_size = {smaller} or lower max_new_tokens.",
-        f"每张卡约需 {need:.1f} GiB，现有 {have:.1f} GiB；"
-        f"可设置 per_device_eval_batch_size = {smaller}，或减小 max_new_tokens。",
-        {"per_device_eval_batch_size": smaller},
-    )

@@ -49,6 +49,7 @@ class Device(Message):
     name: str = Field(max_length=128)
     index: int = Field(ge=0)
     memory_bytes: int = Field(ge=0)
+    host_memory_bytes: int | None = Field(default=None, ge=0, description="main memory of its machine")
     memory_used_bytes: int | None = None
     utilization: float | None = Field(default=None, ge=0, le=100)
     power_watts: float | None = None

@@ -178,6 +178,18 @@ def list_lacking(session: Session) -> dict[str, dict[str, str]]:
     return lacking
 
 
+def find_host_memory(session: Session, gpu_kind: str) -> int | None:
+    """Return the main memory in bytes of the node of the kind that has least, as any may get the job; None where no
+    node has told."""
+    told = [
+        device["host_memory_bytes"]
+        for node in list_nodes(session)
+        for device in node.devices
+        if device["kind"] == gpu_kind and device.get("host_memory_bytes")
+    ]
+    return min(told, default=None)
+
+
 def find_name(session: Session, node_id: str | None) -> str | None:
     """Return a node's name."""
     node = session.get(Node, node_id) if node_id else None

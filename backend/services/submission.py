@@ -365,6 +365,7 @@ def _estimate(
         correction=estimate_history.find_correction(session, group, modelled_on),
         probe=probe,
         gpu_counts=_list_counts(session, gpu_kind, gpu_count),
+        host_bytes=_measure_host(session, gpu_kind, body.resources.max_nodes),
         packages=frozenset(OPTIONAL_PACKAGES) - nodes.list_lacking(session).get(gpu_kind, {}).keys(),
     )
     cutoff_len = (
@@ -372,6 +373,12 @@ def _estimate(
     )  # pre-training joins texts, or is cut anywhere
     told = {"dataset_profile": profiles.summarize(datasets, lengths, cutoff_len)}
     return estimate | told | {"group": group._asdict(), "modelled_on": modelled_on}
+
+
+def _measure_host(session: Session, gpu_kind: str, max_nodes: int) -> int | None:
+    """Return the main memory of so many nodes of the kind, None where they have not told."""
+    of_one = nodes.find_host_memory(session, gpu_kind)
+    return None if of_one is None else of_one * max_nodes
 
 
 def _name_group_stage(kind: JobKind, stage: str, tuned: bool) -> str:

@@ -12,6 +12,7 @@ from backend.domain.gpu_kinds import GIB
 from backend.domain.model_facts import ModelFacts, parse_model_facts
 from backend.domain.published_models import find_published_config
 
+FSDP_WAYS = ("full_shard auto_wrap", "full_shard auto_wrap offload", "shard_grad_op auto_wrap")
 MODELS = ["qwen2.5-0.5b", "qwen2.5-1.5b", "qwen2.5-3b", "qwen2.5-7b", "qwen2.5-14b", "llama3-8b", "qwen3-8b"]
 MODELS += ["qwen2.5-vl-3b", "qwen2.5-vl-7b", "qwen2-vl-7b"]
 
@@ -72,7 +73,9 @@ def jobs(draw: st.DrawFn, kinds: tuple[str, ...] = ("train", "evaluate")) -> dic
         "pure_bf16": draw(st.booleans()),
         "flash_attn": draw(st.sampled_from(["auto", "sdpa", "fa2", "disabled"])),
         "quantization_bit": draw(st.sampled_from([None, None, 4, 8])),
-        "deepspeed": draw(st.sampled_from([None, "ds_z2", "ds_z3", "ds_z3_offload"])),
+        "deepspeed": draw(st.sampled_from([None, "ds_z2", "ds_z2_offload", "ds_z3", "ds_z3_offload"])),
+        "fsdp": draw(st.sampled_from([None, None, *FSDP_WAYS])),
+        "optim": draw(st.sampled_from(["adamw_torch", "adamw_torch", "paged_adamw_8bit", "adafactor"])),
     }
     return {
         "kind": draw(st.sampled_from(kinds)),

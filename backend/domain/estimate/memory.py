@@ -6,11 +6,12 @@ their code, not a fitted number. Those that are measured say so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backend.domain.estimate.batch import Batch
 from backend.domain.estimate.parameters import Parameters, count_parameters
 from backend.domain.estimate.run_settings import RunSettings
+from backend.domain.estimate.sharded import Held, measure_held
 from backend.domain.gpu_kinds import GIB, MIB
 
 PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "vision", "overhead")
@@ -47,9 +48,15 @@ _OPTIMIZER_BYTES = {
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one device: by part at the peak, and in all as torch allocates, without `overhead`."""
+    """Bytes on one device: by part at the peak, and in all as torch allocates, without `overhead`.
+
+    `pageable` of them the driver moves to main memory where the card is full; `host` is what is kept there anyway,
+    for all devices together.
+    """
 
     parts: dict[str, int]
+    pageable: int = 0
+    host: int = 0
 
     @property
     def allocated(self) -> int:
@@ -64,25 +71,19 @@ class Memory:
     def required(self) -> int:
         """What a device must have for the run not to fail."""
         context = min(_CONTEXT_BYTES, self.parts["overhead"])
-        return int(self.allocated * (1 + (_UNUSABLE_SHARE if context else 0))) + context
+        needed = self.allocated - self.pageable
+        return int(needed * (1 + (_UNUSABLE_SHARE if context else 0))) + context
 
 
 def estimate_memory(run: RunSettings, batch: Batch) -> Memory:
     """Return the peak of a training run, with `batch` the largest that comes."""
     parameters = count_parameters(run)
-    fixed = _count_fixed(run, parameters)
-    moments = [
-        _build_forward_end(run, parameters, batch),
-        _build_loss_backward(run, batch),
-        _build_first_layer_backward(run, batch),
-        _build_backward_end(run, batch),
-    ]
-    if run.accumulation == 1:
-        # Between steps there are no gradients; they come into being while activations go.
-        for moment in moments[:3]:
-            moment["gradients"] = -fixed["gradients"]
+    held = _measure_held(run, parameters)
+    fixed = {"weights": held.weights, "gradients": held.gradients, "optimizer": held.optimizer}
+    moments = _list_moments(run, parameters, batch, held)
     peak = max(moments, key=lambda moment: sum(moment.values()))
     parts = {name: int(fixed.get(name, 0) + peak.get(name, 0)) for name in PARTS}
+    pageable = parts["optimizer"] if run.optimizer.startswith("paged_") else 0
     if run.on_cpu:
         parts["overhead"] = _PROCESS_BYTES
         return Memory(parts)
@@ -93,27 +94,47 @@ def estimate_memory(run: RunSettings, batch: Batch) -> Memory:
     trained = 0.0 if run.finetuning_type == "lora" else fixed["gradients"] + fixed["optimizer"]
     cache = _CACHE_BYTES + _CACHE_SHARE_MOVING * moving + _CACHE_SHARE_TRAINED * trained
     parts["overhead"] = _CONTEXT_BYTES + int(cache)
-    return Memory(parts)
+    return Memory(parts, pageable, int(held.host))
 
 
-def _count_fixed(run: RunSettings, parameters: Parameters) -> dict[str, float]:
-    """Return weights, gradients and optimizer state, divided as ZeRO divides them."""
-    shares = run.gpu_count if run.zero_stage else 1
-    weights = float(measure_frozen_weights(run, parameters) + parameters.optimized * run.trained_bytes)
-    if run.has_reference_model and run.finetuning_type != "lora":
-        weights += run.model.parameters * run.compute_bytes
-    gradients = float(parameters.optimized * run.trained_bytes)
-    per_number = _OPTIMIZER_BYTES.get(run.optimizer, 2.0 * run.trained_bytes)
-    optimizer = parameters.optimized * per_number
-    if run.zero_stage:
-        optimizer /= shares
-    if run.zero_stage >= 2:
-        gradients /= shares
-    if run.zero_stage == 3:
-        weights /= shares
-    if run.zero_offload:
-        optimizer = 0.0
-    return {"weights": weights, "gradients": gradients, "optimizer": optimizer}
+def _measure_held(run: RunSettings, parameters: Parameters) -> Held:
+    """Return what is kept from step to step on one device, split as DeepSpeed or FSDP split it."""
+    frozen = float(measure_frozen_weights(run, parameters))
+    state = _OPTIMIZER_BYTES.get(run.optimizer)
+    if run.sharder:
+        held = measure_held(run, parameters, frozen, 8.0 if state is None else state)
+    else:
+        own = float(parameters.optimized * run.trained_bytes)
+        held = Held(
+            frozen + own, own, 2 * own if state is None else parameters.optimized * state, 0.0, 0.0, 0.0
+        )
+    if not run.has_reference_model or run.finetuning_type == "lora":
+        return held
+    shares = run.gpu_count if run.zero_stage == 3 else 1
+    return replace(held, weights=held.weights + run.model.parameters * run.compute_bytes / shares)
+
+
+def _list_moments(
+    run: RunSettings, parameters: Parameters, batch: Batch, held: Held
+) -> list[dict[str, float]]:
+    """Return what there is beside what is held, by part, at each moment that may be the peak."""
+    # Whoever splits a model hands out its weights in half precision: no copy of them is made, nor kept.
+    computed = replace(run, trained_bytes=run.compute_bytes) if run.sharder else run
+    moments = [
+        _build_forward_end(computed, parameters, batch),
+        _build_loss_backward(computed, batch),
+        _build_first_layer_backward(computed, batch),
+        _build_backward_end(computed, batch),
+    ]
+    if run.sharder:
+        for moment in moments:
+            moment["weights"] = moment.get("weights", 0.0) + held.gathered
+        return [*moments, {"gradients": held.update}]
+    if run.accumulation == 1:
+        # Between steps there are no gradients; they come into being while activations go.
+        for moment in moments[:3]:
+            moment["gradients"] = -held.gradients
+    return moments
 
 
 def measure_frozen_weights(run: RunSettings, parameters: Parameters) -> int:

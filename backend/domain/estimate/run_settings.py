@@ -19,8 +19,9 @@ class RunSettings:
     """One run on one kind of device.
 
     `compute_bytes` is the width of a number in the forward pass, `trained_bytes` of a trained weight and its
-    gradient. `frozen_vision` says that the vision tower is not trained. `zero_stage` is DeepSpeed's (0 without),
-    or that to which FSDP's way of splitting corresponds.
+    gradient. `frozen_vision` says that the vision tower is not trained. `sharder` is who splits the model among
+    devices: `deepspeed`, `fsdp` or nobody (empty); `zero_stage` is DeepSpeed's, or that to which FSDP's way of
+    splitting corresponds, 0 without.
     `counts_tokens` is `include_num_input_tokens_seen`. `packages` are the optional ones that every node of the kind
     has, which may therefore be recommended.
     """
@@ -45,6 +46,7 @@ class RunSettings:
     attention: str
     quantization_bit: int
     optimizer: str
+    sharder: str
     zero_stage: int
     zero_offload: bool
     workers: int
@@ -108,7 +110,7 @@ def parse_run_settings(
     half = half and (
         args.get("bf16") is not False or args.get("fp16") is True or args.get("pure_bf16") is True
     )
-    stage_of_zero, offload = _read_sharding(args)
+    sharder, stage_of_zero, offload = _read_sharding(args)
     loss = str(args.get("pref_loss", "sigmoid"))
     bits = _read_signed(args, "quantization_bit", 0)
     return RunSettings(
@@ -132,6 +134,7 @@ def parse_run_settings(
         attention=str(args.get("flash_attn", "auto")),
         quantization_bit=bits if 2 <= bits <= 8 else 0,
         optimizer=str(args.get("optim", "adamw_torch")),
+        sharder=sharder,
         zero_stage=stage_of_zero,
         zero_offload=offload,
         workers=read_count(args, "dataloader_num_workers", 0, least=0),
@@ -169,12 +172,14 @@ def _read_names(value: Any) -> tuple[str, ...]:
     return tuple(str(name).strip() for name in names) or ("all",)
 
 
-def _read_sharding(args: Mapping[str, Any]) -> tuple[int, bool]:
-    """Return ZeRO's stage, or FSDP's counterpart of it, and whether state is offloaded to main memory."""
+def _read_sharding(args: Mapping[str, Any]) -> tuple[str, int, bool]:
+    """Return who splits the model, ZeRO's stage or FSDP's counterpart of it, and whether state is offloaded to main
+    memory."""
     fsdp = str(args.get("fsdp") or "").split()
     if "full_shard" in fsdp or "shard_grad_op" in fsdp:
-        return 3 if "full_shard" in fsdp else 2, "offload" in fsdp
-    return _read_deepspeed(args.get("deepspeed"))
+        return "fsdp", 3 if "full_shard" in fsdp else 2, "offload" in fsdp
+    stage, offload = _read_deepspeed(args.get("deepspeed"))
+    return "deepspeed" if stage else "", stage, offload
 
 
 def _read_deepspeed(value: Any) -> tuple[int, bool]:
