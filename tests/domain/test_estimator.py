@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backend.domain.estimate.batch import build_batches, scale_picture
-from backend.domain.estimate.memory import estimate_memory
+from backend.domain.estimate.memory import estimate_memory, measure_frozen_weights
+from backend.domain.estimate.parameters import count_parameters
 from backend.domain.estimate.phases import count_steps
 from backend.domain.estimate.run_settings import RunSettings, parse_run_settings
 from backend.domain.estimate.speed import estimate_step
@@ -85,6 +86,71 @@ def test_what_is_recommended_fits_is_faster_and_learns_the_same(job: Json) -> No
     assert set(advice["args"]) <= {*same, *switches, "dataloader_num_workers"}
     assert "enable_liger_kernel" not in advice["args"] or "liger-kernel" in job["packages"]
     assert "flash_attn" not in advice["args"] or "flash-attn" in job["packages"]
+
+
+def test_quantised_weights_take_what_bitsandbytes_keeps_of_them() -> None:
+    """bitsandbytes 0.50.2 on a Qwen2 of width 512 keeps 0.5158, 0.5625 and 1.0065 bytes a number (its tables apart)."""
+    text = parse_model_facts(
+        {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 2, "num_attention_heads": 8,
+         "num_key_value_heads": 2, "vocab_size": 1000, "tie_word_embeddings": False}
+    )  # fmt: skip
+
+    def measure_a_number(**args: Any) -> float:
+        run = parse_run_settings(
+            args, model=text, gpu=describe_gpu_kind("h200"), gpu_count=1, stage="sft", finetuning_type="lora"
+        )
+        parameters = count_parameters(run)
+        in_half = 2 * (parameters.frozen - parameters.linear)
+        return (measure_frozen_weights(run, parameters) - in_half) / parameters.linear
+
+    assert measure_a_number(quantization_bit=4) == pytest.approx(0.5158, abs=2e-4)
+    assert measure_a_number(quantization_bit=4, double_quantization=False) == pytest.approx(0.5625, abs=2e-4)
+    assert measure_a_number(quantization_bit=8) == pytest.approx(1.0065, abs=2e-3)
+    assert measure_a_number() == 2.0
+
+
+def test_what_does_not_fit_is_changed_in_the_order_people_prefer() -> None:
+    """Each time the change before is not enough: the batch, the loss, sharing out, fewer bits, and last the data."""
+    packages = frozenset({"liger-kernel", "bitsandbytes", "deepspeed"})
+
+    def find_fix(gpu_kind: str, gpu_count: int = 1, method: str = "lora", **job: Any) -> list[str]:
+        asked = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}
+        found = estimate_job(
+            kind="train", stage="sft", finetuning_type=method, args=build_args() | asked | job.pop("args", {}),
+            model=build_model("qwen2.5-7b"), datasets=[build_data(2000, 1500.0)], gpu_kind=gpu_kind, gpu_count=gpu_count,
+            **{"packages": packages} | job,
+        )  # fmt: skip
+        (warning,) = (one for one in found["warnings"] if "memory" in one["code"])
+        chosen = {"deepspeed", "fsdp", "quantization_bit", "cutoff_len"}
+        return [f"{name}={value}" if name in chosen else name for name, value in warning["fix"].items()]
+
+    batch = {"per_device_train_batch_size": 16, "gradient_accumulation_steps": 1}
+    assert find_fix("rtx4090-24g", args=batch) == [*batch]
+    assert find_fix("a10-18g") == ["enable_liger_kernel"]
+    assert find_fix("a10-16g", 2) == ["enable_liger_kernel", "deepspeed=ds_z3_config.json"]
+    assert find_fix("a10-12g", 2) == ["enable_liger_kernel", "deepspeed=ds_z3_offload_config.json"]
+    assert find_fix("a10-22g", 2, packages=frozenset()) == ["fsdp=full_shard auto_wrap"]
+    assert find_fix("a10-16g") == ["enable_liger_kernel", "quantization_bit=8"]
+    assert find_fix("a10-10g") == ["enable_liger_kernel", "quantization_bit=4"]
+    assert find_fix("a10-18g", packages=frozenset()) == ["cutoff_len=512"]
+    assert find_fix("a10-8g") == []
+    assert find_fix("a100-80g", method="full") == ["enable_liger_kernel", "pure_bf16"]
+    assert find_fix("a100-80g", 4, method="full") == ["enable_liger_kernel", "deepspeed=ds_z3_config.json"]
+
+
+def test_paged_state_does_not_count_against_a_card_but_is_shown() -> None:
+    job = {
+        "kind": "train", "stage": "sft", "finetuning_type": "full", "model": build_model("qwen2.5-3b"),
+        "datasets": [build_data(2000, 500.0)], "gpu_kind": "rtx6000ada-48g", "gpu_count": 1,
+    }  # fmt: skip
+    usual, paged = (
+        estimate_job(args=build_args() | {"optim": optim}, **job)
+        for optim in ("adamw_torch", "paged_adamw_32bit")
+    )
+    assert (
+        usual["memory_bytes"]["parts"]["optimizer"] == paged["memory_bytes"]["parts"]["optimizer"] > 20 * GIB
+    )
+    assert (usual["fits"], paged["fits"]) == ("no", "tight")
 
 
 def test_flash_attention_is_recommended_where_it_is_installed_and_copies_no_keys() -> None:

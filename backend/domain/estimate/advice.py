@@ -31,35 +31,69 @@ def find_smallest_change(run: RunSettings, data: DatasetFacts, available: float)
     return None
 
 
-def _list_changes(run: RunSettings) -> Iterator[tuple[dict[str, Any], RunSettings]]:
-    """Yield changes, those that keep what is learnt first: batch against accumulation, checkpointing, the fused
-    loss; then a shorter cutoff, then weights of fewer bits."""
-    smaller: tuple[dict[str, Any], RunSettings] = ({}, run)
-    batch = run.batch
+_Change = tuple[dict[str, Any], RunSettings]
+
+
+def _list_changes(run: RunSettings) -> Iterator[_Change]:
+    """Yield changes in the order people prefer: what leaves the result as it is, then what only takes longer, then
+    weights of fewer bits, and last what cuts the data."""
+    kept: _Change = ({}, run)
+    for kept in _list_same_results(run):
+        yield kept
+    if not run.on_cpu:
+        yield from _list_splits(*kept)
+        yield from _list_fewer_bits(*kept)
+    fix, smaller = kept
+    cutoff = run.cutoff_len
+    while cutoff > 512:
+        cutoff //= 2
+        yield fix | {"cutoff_len": cutoff}, replace(smaller, cutoff_len=cutoff)
+
+
+def _list_same_results(run: RunSettings) -> Iterator[_Change]:
+    """Yield batch against accumulation, then checkpointing, then the fused loss, each with those before it."""
+    fix: dict[str, Any] = {}
+    smaller, batch = run, run.batch
     while batch > 1:
         batch = batch // 2
         accumulation = run.accumulation * run.batch // batch
         fix = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
-        smaller = (fix, replace(run, batch=batch, accumulation=accumulation))
-        yield smaller
-    for name, value, field in (
-        ("disable_gradient_checkpointing", False, {"gradient_checkpointing": True}),
-        ("enable_liger_kernel", True, {"liger": True}),
-    ):
-        if all(getattr(smaller[1], key) == wanted for key, wanted in field.items()) or run.on_cpu:
-            continue
-        if name == "enable_liger_kernel" and "liger-kernel" not in run.packages:
-            continue
-        smaller = (smaller[0] | {name: value}, replace(smaller[1], **field))  # type: ignore[arg-type]
-        yield smaller
-    cutoff = run.cutoff_len
-    while cutoff > 512:
-        cutoff //= 2
-        yield smaller[0] | {"cutoff_len": cutoff}, replace(smaller[1], cutoff_len=cutoff)
+        smaller = replace(run, batch=batch, accumulation=accumulation)
+        yield fix, smaller
     if run.on_cpu:
         return
-    if run.finetuning_type != "lora" and run.trained_bytes > run.compute_bytes:
-        yield smaller[0] | {"pure_bf16": True}, replace(smaller[1], trained_bytes=run.compute_bytes)
-    if run.finetuning_type == "lora" and not run.quantization_bit and "bitsandbytes" in run.packages:
-        for bits in (8, 4):
-            yield smaller[0] | {"quantization_bit": bits}, replace(smaller[1], quantization_bit=bits)
+    if not run.gradient_checkpointing:
+        fix, smaller = (
+            fix | {"disable_gradient_checkpointing": False},
+            replace(smaller, gradient_checkpointing=True),
+        )
+        yield fix, smaller
+    if not run.liger and "liger-kernel" in run.packages:
+        yield fix | {"enable_liger_kernel": True}, replace(smaller, liger=True)
+
+
+def _list_splits(fix: dict[str, Any], run: RunSettings) -> Iterator[_Change]:
+    """Yield sharing the model out over the devices there are, at first as it is, then with its state in main memory."""
+    is_pure = run.trained_bytes == run.compute_bytes and run.finetuning_type != "lora"
+    if run.gpu_count == 1 or run.sharder or run.quantization_bit or is_pure:
+        return
+    for offload in (False, True):
+        if "deepspeed" in run.packages:
+            change = {"deepspeed": "ds_z3_offload_config.json" if offload else "ds_z3_config.json"}
+        else:
+            change = {"fsdp": "full_shard auto_wrap offload" if offload else "full_shard auto_wrap"}
+        sharder = next(iter(change))
+        yield fix | change, replace(run, sharder=sharder, zero_stage=3, zero_offload=offload)
+
+
+def _list_fewer_bits(fix: dict[str, Any], run: RunSettings) -> Iterator[_Change]:
+    """Yield a quantised base for LoRA, where the nodes can, and training in half precision for the others."""
+    if run.finetuning_type != "lora":
+        if run.trained_bytes > run.compute_bytes and not run.sharder:
+            yield fix | {"pure_bf16": True}, replace(run, trained_bytes=run.compute_bytes)
+        return
+    if run.quantization_bit or "bitsandbytes" not in run.packages:
+        return
+    # DeepSpeed's third stage and FSDP take 4 bits only.
+    for bits in (8, 4) if run.zero_stage < 3 and run.sharder != "fsdp" else (4,):
+        yield fix | {"quantization_bit": bits}, replace(run, quantization_bit=bits)

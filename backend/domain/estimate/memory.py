@@ -142,8 +142,11 @@ def measure_frozen_weights(run: RunSettings, parameters: Parameters) -> int:
     if not run.quantization_bit:
         return parameters.frozen * run.compute_bytes
     linear = min(parameters.linear, parameters.frozen)
-    # A block of 64 numbers shares a scale, itself of one byte where scales are quantised again.
-    per_number = run.quantization_bit / 8 + (1 / 64 if run.quantization_bit <= 4 else 0)
+    # Eight bits have a scale in float32 for each row of a matrix.
+    per_number = run.quantization_bit / 8 + (4 / run.model.text.hidden if run.quantization_bit == 8 else 0.0)
+    if run.quantization_bit <= 4:
+        # A block of 64 numbers shares a scale in float32, or, quantised again, of one byte and a 256th of such a scale.
+        per_number += (1 + 4 / 256) / 64 if run.double_quantization else 4 / 64
     return int(linear * per_number) + (parameters.frozen - linear) * run.compute_bytes
 
 

@@ -45,6 +45,7 @@ class RunSettings:
     liger: bool
     attention: str
     quantization_bit: int
+    double_quantization: bool
     optimizer: str
     sharder: str
     zero_stage: int
@@ -133,6 +134,7 @@ def parse_run_settings(
         liger=args.get("enable_liger_kernel") is True and not on_cpu,
         attention=str(args.get("flash_attn", "auto")),
         quantization_bit=bits if 2 <= bits <= 8 else 0,
+        double_quantization=args.get("double_quantization") is not False,
         optimizer=str(args.get("optim", "adamw_torch")),
         sharder=sharder,
         zero_stage=stage_of_zero,
