@@ -18,7 +18,7 @@ from backend.tables.chore import Chore
 from backend.tables.dataset_profile import DatasetProfile
 from tests.factories import Person, make_model, register_node
 from tests.librarian.conftest import Librarian, make_talks, make_zip, send_file, wait_until
-from tests.profiles.tokenizers import write_tokenizer
+from tests.profiles.small_tokenizers import write_tokenizer
 
 pytestmark = [pytest.mark.usefixtures("librarian"), pytest.mark.timeout(600)]
 ROWS = 400

@@ -14,7 +14,7 @@ from backend.tables.chore import Chore
 from tests.factories import make_own_dataset
 from tests.pages.conftest import Reader
 from tests.profiles.doing import do_chore
-from tests.profiles.tokenizers import write_tokenizer
+from tests.profiles.small_tokenizers import write_tokenizer
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("catalogue_rows")]
 ROWS = 300

@@ -18,7 +18,7 @@ from backend.tables.dataset_profile import DatasetProfile
 from backend.tables.user import User
 from tests.factories import Person, make_model, make_own_dataset
 from tests.profiles.doing import do_chore
-from tests.profiles.tokenizers import write_tokenizer
+from tests.profiles.small_tokenizers import write_tokenizer
 
 
 def _ask(owner: Person, home: Path, pattern: str) -> str:
