@@ -105,13 +105,21 @@ def _measure_held(run: RunSettings, parameters: Parameters) -> Held:
         held = measure_held(run, parameters, frozen, 8.0 if state is None else state)
     else:
         own = float(parameters.optimized * run.trained_bytes)
-        held = Held(
-            frozen + own, own, 2 * own if state is None else parameters.optimized * state, 0.0, 0.0, 0.0
-        )
+        kept = 2 * own if state is None else parameters.optimized * state + _count_wide_state(run)
+        held = Held(frozen + own, own, kept, 0.0, 0.0, 0.0)
     if not run.has_reference_model or run.finetuning_type == "lora":
         return held
     shares = run.gpu_count if run.zero_stage == 3 else 1
     return replace(held, weights=held.weights + run.model.parameters * run.compute_bytes / shares)
+
+
+def _count_wide_state(run: RunSettings) -> float:
+    """Return the bytes that an optimizer of eight bits keeps more for embeddings: transformers has it keep theirs in
+    float32."""
+    if "8bit" not in run.optimizer or run.finetuning_type != "full":
+        return 0.0
+    moments = 1 if "lion" in run.optimizer else 2
+    return float(run.model.text.embedding_parameters * moments * (4 - 1))
 
 
 def _list_moments(
