@@ -1,6 +1,7 @@
 // What a job would take, as `POST /estimates` answers it and a job keeps it.
 import type { Money } from "./api";
 import { formatBytes, formatDuration, formatMoney } from "./format";
+import type { Tier } from "./jobs";
 import { t } from "./language";
 
 export interface Range {
@@ -41,7 +42,7 @@ export interface Estimate {
   memory_bytes: Range & { available: number | null; parts: Record<string, number> };
   fits: "yes" | "tight" | "no";
   cost: MoneyRange;
-  by_tier: Record<string, unknown>;
+  by_tier: Record<Tier, MoneyRange>;
   basis: "measured" | "calibrated" | "modelled";
   learnt_from?: number;
   warnings: EstimateWarning[];
@@ -158,11 +159,11 @@ export function addEstimates(one: Estimate, other: Estimate): Estimate {
     memory_bytes: larger.memory_bytes,
     ...(lengths.dataset_profile ? { dataset_profile: lengths.dataset_profile } : {}),
     fits: fits.includes("no") ? "no" : fits.includes("tight") ? "tight" : "yes",
-    cost: {
-      currency: one.cost.currency,
-      low: addAmounts(one.cost.low, other.cost.low),
-      expected: addAmounts(one.cost.expected, other.cost.expected),
-      high: addAmounts(one.cost.high, other.cost.high),
+    cost: addMoney(one.cost, other.cost),
+    by_tier: {
+      express: addMoney(one.by_tier.express, other.by_tier.express),
+      flex: addMoney(one.by_tier.flex, other.by_tier.flex),
+      spot: addMoney(one.by_tier.spot, other.by_tier.spot),
     },
     warnings: [
       ...one.warnings,
@@ -173,6 +174,15 @@ export function addEstimates(one: Estimate, other: Estimate): Estimate {
 
 function addRanges(one: Range, other: Range): Range {
   return { low: one.low + other.low, expected: one.expected + other.expected, high: one.high + other.high };
+}
+
+function addMoney(one: MoneyRange, other: MoneyRange): MoneyRange {
+  return {
+    currency: one.currency,
+    low: addAmounts(one.low, other.low),
+    expected: addAmounts(one.expected, other.expected),
+    high: addAmounts(one.high, other.high),
+  };
 }
 
 function addCounts(one: number | null, other: number | null): number | null {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, Route, expect
 from sqlalchemy import select
 
 from backend.database import transaction
@@ -154,3 +155,74 @@ def test_other_numbers_of_devices_are_compared_and_taken_over_with_one_click(rea
     expect(choices.nth(2)).to_contain_text("chosen")
     expect(page.locator("#args-gradient_accumulation_steps")).to_have_value("2")
     expect(page.locator("[data-global-batch]")).to_have_text("16 = 4 × 2 × 2")
+
+
+def test_tiers_prices_stand_side_by_side_with_their_range_and_basis(reader: Reader) -> None:
+    page = open_train_form(reader)
+    page.click("[data-bar-toggle]")
+    prices = page.locator(".tier-prices")
+    expect(prices.locator("thead th")).to_have_text(["Express", "Flex", "Spot"])
+    expect(prices.locator(".badge")).to_have_text("modelled")
+    expect(prices.locator("tbody tr")).to_have_count(2)
+    amounts = [
+        float(text.lstrip("¥")) for text in prices.locator("tbody tr").nth(0).locator("td").all_inner_texts()
+    ]
+    assert amounts == sorted(amounts, reverse=True)
+    assert amounts[0] > amounts[2]
+    expect(prices.locator("tbody tr").nth(1).locator("td").first).to_contain_text("–")
+
+
+# What the form writes down of itself: when the field changed, and when the foot of the form showed the answer.
+WATCH = """() => {
+  window.spans = [];
+  let changedAt = null;
+  document.querySelector("#args-cutoff_len").addEventListener("input", () => { changedAt = performance.now(); });
+  new MutationObserver(() => {
+    const busy = document.querySelector("[data-estimate-bar]").classList.contains("busy");
+    if (!busy && changedAt !== null) { window.spans.push(performance.now() - changedAt); changedAt = null; }
+  }).observe(document.querySelector("[data-estimate-bar]"), { attributes: true, attributeFilter: ["class"] });
+}"""
+
+
+def test_what_is_typed_stays_and_the_last_change_wins_whatever_comes_late(reader: Reader) -> None:
+    page = open_train_form(reader)
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if (route.request.post_data_json or {})["args"].get("num_train_epochs") == 1:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/estimates", hold_the_first)
+    page.click("[data-bar-toggle]")
+    epochs = page.locator("#args-num_train_epochs")
+    epochs.fill("1")
+    while not held:
+        page.wait_for_timeout(20)
+    # The first answer is still on its way: typing goes on, and a later change is answered first.
+    epochs.fill("")
+    epochs.press_sequentially("12", delay=30)
+    expect(epochs).to_have_value("12")
+    samples = page.locator("[data-bar-details]").get_by_text("96", exact=True)
+    expect(samples).to_be_visible()
+    with suppress(Error):  # the form has given it up
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(samples).to_be_visible()
+    expect(epochs).to_have_value("12")
+    expect(epochs).to_be_focused()
+
+
+def test_the_estimate_follows_every_change(reader: Reader) -> None:
+    """Prints how long the answers took; how fast a machine is busy with tests says nothing, so it is not judged."""
+    page = open_train_form(reader)
+    page.evaluate(WATCH)
+    for length in range(512, 1024, 64):
+        page.fill("#args-cutoff_len", str(length))
+        while page.evaluate("window.spans.length") < (length - 512) // 64 + 1:
+            page.wait_for_timeout(20)
+    spans = sorted(page.evaluate("window.spans"))
+    print(
+        f"from a change to its estimate: median {spans[len(spans) // 2]:.0f} ms, slowest {spans[-1]:.0f} ms"
+    )

@@ -17,6 +17,7 @@ import {
   pickMoney,
 } from "../estimate";
 import { formatBytes, formatDuration, formatMoney, formatNumber } from "../format";
+import { type Tier, nameTier } from "../jobs";
 import { t } from "../language";
 import { formatArgument } from "./arguments";
 
@@ -83,7 +84,12 @@ export class EstimateBar {
     this.drawWarnings(estimate.warnings);
     this.drawLengths(estimate.dataset_profile);
     this.toggle.hidden = false;
-    this.details.replaceChildren(buildDurations(estimate), buildMemory(estimate), buildNumbers(estimate));
+    this.details.replaceChildren(
+      buildDurations(estimate),
+      buildMemory(estimate),
+      buildNumbers(estimate),
+      buildTiers(estimate),
+    );
     if ((estimate.by_gpu_count ?? []).length > 1) this.details.append(this.buildCounts(estimate.by_gpu_count ?? []));
     if (estimate.recommended?.args)
       this.details.append(this.buildRecommendation(estimate.recommended, estimate.recommended.args));
@@ -157,7 +163,7 @@ export class EstimateBar {
         element("td", { class: "number" }, `× ${count}`),
         element("td", { class: "number" }, formatDuration(choice.duration_seconds.expected)),
         element("td", { class: "number" }, formatMoney(pickMoney(choice.cost, "expected"))),
-        element("td", {}, ...marks.map((mark) => element("span", { class: "badge" }, mark))),
+        element("td", {}, ...marks.flatMap((mark) => [element("span", { class: "badge" }, mark), " "])),
         element("td", {}, this.buildCountButton(count, choice.args)),
       );
     });
@@ -165,7 +171,11 @@ export class EstimateBar {
       "div",
       { class: "count-choices" },
       element("h3", {}, t("换用不同数量的卡，结果不变", "Other numbers of devices, for the same result")),
-      element("table", { class: "table compact" }, element("tbody", {}, ...rows)),
+      element(
+        "div",
+        { class: "table-scroll" },
+        element("table", { class: "table compact" }, element("tbody", {}, ...rows)),
+      ),
     );
   }
 
@@ -272,6 +282,46 @@ function buildNumbers(estimate: Estimate): HTMLElement {
   for (const warning of warnings)
     part.append(element("p", { class: "faint" }, t(warning.detail_zh ?? warning.detail, warning.detail)));
   return part;
+}
+
+/** What the same run costs in each tier, side by side. */
+function buildTiers(estimate: Estimate): HTMLElement {
+  const tiers: Tier[] = ["express", "flex", "spot"];
+  const row = (label: string, cells: string[]): HTMLElement =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, label),
+      ...cells.map((cell) => element("td", { class: "number" }, cell)),
+    );
+  const costs = tiers.map((tier) => estimate.by_tier[tier]);
+  const table = element(
+    "table",
+    { class: "table compact" },
+    element(
+      "thead",
+      {},
+      element("tr", {}, element("td", {}), ...tiers.map((tier) => element("th", { scope: "col" }, nameTier(tier)))),
+    ),
+    element(
+      "tbody",
+      {},
+      row(
+        t("预计", "expected"),
+        costs.map((cost) => formatMoney(pickMoney(cost, "expected"))),
+      ),
+      row(
+        t("范围", "range"),
+        costs.map((cost) => formatMoneyRange(cost)),
+      ),
+    ),
+  );
+  return element(
+    "div",
+    { class: "tier-prices" },
+    element("h3", {}, t("各价格档的费用", "Cost in each tier"), " ", element("span", { class: "badge" }, nameBasis(estimate))),
+    element("div", { class: "table-scroll" }, table),
+  );
 }
 
 function buildPart(title: string, rows: [string, string][]): HTMLElement {

@@ -19,7 +19,8 @@ export interface FormPage {
   onQueued(jobs: Job[]): void;
 }
 
-const WAIT_MS = 350;
+/** After so long without a further change an estimate is asked for: with the answer's way it is there within 300 ms. */
+const WAIT_MS = 120;
 /** While lengths are counted the estimate is asked for again, ever more rarely. */
 const FIRST_FOLLOW_MS = 1500;
 const LAST_FOLLOW_MS = 20_000;
