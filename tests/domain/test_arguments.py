@@ -209,6 +209,19 @@ def test_hostile_names_are_unknown(name: str) -> None:
     assert "no such argument" in problem.msg
 
 
+def test_flash_attention_takes_packs_of_separate_rows_one_at_a_time() -> None:
+    """LLaMA-Factory 0.9.5 asserts it in the collator, at the first batch on the GPU."""
+    packed = {"neat_packing": True, "flash_attn": "fa2"}
+    assert list(read(check(packed, lacking={})[1])) == ["neat_packing"]
+    given = packed | {"per_device_train_batch_size": 2, "val_size": 0.1, "per_device_eval_batch_size": 4}
+    assert set(read(check(given, lacking={})[1])) == {
+        "per_device_train_batch_size",
+        "per_device_eval_batch_size",
+    }
+    for sound in ({"per_device_train_batch_size": 1}, {"flash_attn": "sdpa"}, {"neat_packing": False}):
+        assert check(packed | sound, lacking={})[1] == []
+
+
 # -- what follows from what was asked ----------------------------------------------------------------------
 
 

@@ -24,6 +24,8 @@ def check_data(job: Job) -> Iterator[Conflict]:
             f"must be a multiple of 8 with packing, such as {max(8, args['cutoff_len'] // 8 * 8)}",
             f"使用序列打包时应为 8 的倍数，例如 {max(8, args['cutoff_len'] // 8 * 8)}",
         )
+    if args["neat_packing"] and args["flash_attn"] == "fa2":
+        yield from _check_packs_apart(job)
     if args["streaming"]:
         yield from _check_streaming(job)
     if job.kind == "train" and 1 < args["val_size"] != int(args["val_size"]):
@@ -34,6 +36,19 @@ def check_data(job: Job) -> Iterator[Conflict]:
         )
     if args["interleave_probs"] is not None:
         yield from _check_interleaving(job)
+
+
+def _check_packs_apart(job: Job) -> Iterator[Conflict]:
+    """FlashAttention tells rows apart within one pack only: LLaMA-Factory stops at the first batch of two."""
+    names = ["per_device_train_batch_size"]
+    names += ["per_device_eval_batch_size"] if job.args["val_size"] > 0 else []
+    for name in names:
+        if job.args[name] > 1:
+            yield Conflict(
+                (name, "neat_packing", "flash_attn"),
+                "must be 1 with neat_packing and fa2; set gradient_accumulation_steps higher instead, or choose sdpa",
+                "同时使用 neat_packing 与 fa2 时应为 1；请改为调大 gradient_accumulation_steps，或选择 sdpa",
+            )
 
 
 def _check_streaming(job: Job) -> Iterator[Conflict]:

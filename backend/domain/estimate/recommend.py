@@ -139,6 +139,7 @@ def _may_flash(run: RunSettings) -> bool:
         and "flash-attn" in run.packages
         and run.gpu.has_bfloat16
         and run.compute_bytes == 2
+        and not run.neat_packing  # it would need batches of one pack
         and run.model.text.head_dim <= 256
         and not run.on_cpu
     )
