@@ -87,11 +87,11 @@ def _run_up(settings: Settings, options: argparse.Namespace, _rest: list[str]) -
         if not options.detached:
             platform.on_ready = lambda: _announce(settings, platform.address, generated, "Ctrl-C")
         return platform.run()
-    except AlreadyRunning:
+    except AlreadyRunning:  # which is what was asked for
         current = find_state(settings.home)
         where = "starting" if current is None else current.address
-        print(f"Tuneforge is already running: {where} (stop it by: tuneforge down)", file=sys.stderr)
-        return 1
+        _say(f"Tuneforge is already running: {where} (stop it by: make down)")
+        return 0
 
 
 def _announce(settings: Settings, address: str, generated: str | None, stop: str) -> None:

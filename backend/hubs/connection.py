@@ -68,11 +68,10 @@ class HubConnection:
         """Yield the answer to a GET below the endpoint, its body unread, after all redirects."""
         url = httpx.URL(self.address.endpoint + path)
         for _ in range(_MOST_REDIRECTS + 1):
-            own = _get_origin(url) == _get_origin(httpx.URL(self.address.endpoint))
             # Bytes as they are: a compressed answer could not be resumed, nor compared with its listed size.
-            sent = {"Accept-Encoding": "identity"} | (headers or {}) | (self._identify() if own else {})
-            request = self._client.build_request("GET", url, headers=sent)
-            response = self._client.send(request, stream=True)
+            response = self._client.send(
+                self._build_request(url, {"Accept-Encoding": "identity"} | (headers or {})), stream=True
+            )
             if not response.is_redirect:
                 try:
                     yield response
@@ -81,8 +80,6 @@ class HubConnection:
                 return
             response.close()
             url = url.join(response.headers["location"])
-            if _get_origin(url) != _get_origin(httpx.URL(self.address.endpoint)):
-                self._require_public(url)
         raise faults.unavailable(self.address.name, "too many redirects")
 
     def _identify(self) -> dict[str, str]:
@@ -93,13 +90,26 @@ class HubConnection:
             return {"Cookie": f"m_session_id={token}"}
         return {"Authorization": f"Bearer {token}"}
 
-    def _require_public(self, url: httpx.URL) -> None:
+    def _build_request(self, url: httpx.URL, headers: dict[str, str]) -> httpx.Request:
+        """Return a request to the hub itself, or to where it redirects: then to the very address that was looked at,
+        as a name may lead elsewhere when it is asked a second time."""
+        if _get_origin(url) == _get_origin(httpx.URL(self.address.endpoint)):
+            return self._client.build_request("GET", url, headers=headers | self._identify())
         if self.address.any_redirect:
-            return
-        if url.scheme not in ("http", "https") or not all(
-            map(_is_public, _look_up(url.host, url.port or 443))
-        ):
+            return self._client.build_request("GET", url, headers=headers)
+        return self._client.build_request(
+            "GET",
+            url.copy_with(host=self._find_public(url)),
+            headers=headers | {"Host": url.netloc.decode("ascii")},
+            extensions={"sni_hostname": url.host},
+        )
+
+    def _find_public(self, url: httpx.URL) -> str:
+        """Return an address of the URL's host; a host of which any is not public is refused."""
+        addresses = _look_up(url.host, url.port or 443) if url.scheme in ("http", "https") else []
+        if not addresses or not all(map(_is_public, addresses)):
             raise faults.private_redirect(self.address.name)
+        return addresses[0]
 
     def read_json(self, path: str) -> Any:
         """Return the JSON that the hub answers with; httpx's errors and ValueError where it is none."""

@@ -52,6 +52,18 @@ def check_and_enter(chore: RunningChore, path: str, mapping: dict[str, Any] | No
         _release_upload(session, chore)
 
 
+def check_described(chore: RunningChore, path: str, mapping: dict[str, Any]) -> None:
+    """Check a dataset whose `tuneforge.json` says what it is: that stays so, and what was found is added."""
+    report = _check(chore, path, storage_datasets.get_folder(path), mapping)
+    with chore.transaction() as session:
+        dataset = get_subject(session, chore)
+        dataset.status = "ready" if report.usable_count and not report.stops else "broken"
+        # It may be used for whatever stage it serves: nobody has chosen one for it.
+        dataset.report = {
+            name: value for name, value in report.to_dict().items() if name not in ("facts", "stage")
+        }
+
+
 def _check(chore: RunningChore, path: str, folder: Path, info: dict[str, Any]) -> CheckReport:
     findings = storage_datasets.get_findings_file(path)
     draft = findings.with_name(findings.name + ".draft")

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from backend import dataset_pages, storage
 from backend.domain.dataset_names import split_reference
 from backend.domain.errors import NotFound
-from backend.services import profiles
+from backend.services import chores, profiles
 from backend.services.found_datasets import find_datasets
 from backend.services.found_models import find_models
 from backend.services.job_results import enter_results, find_base_model
@@ -90,7 +90,7 @@ def _discover_datasets(session: Session) -> None:
     known = {dataset.id: dataset for dataset in session.scalars(select(Dataset))}
     for folder, facts in storage.list_facts("datasets"):
         dataset = known.get(folder.name)
-        if dataset is None or dataset.facts != facts or dataset.status != "ready":
+        if dataset is None or dataset.facts != facts or dataset.status in ("missing", "available"):
             _enter(session, folder, facts, _fill_dataset)
     find_datasets(session, known)
     for dataset in known.values():
@@ -141,7 +141,11 @@ def _fill_dataset(session: Session, folder: Path, facts: dict[str, Any]) -> None
     dataset.example_count = read.example_count
     dataset.size_bytes = storage.measure_folder(folder)
     dataset.status = "ready"
-    dataset.facts = facts
+    dataset.facts, dataset.report = facts, {}
+    session.flush()
+    # Its description holds until somebody has looked at every row, and afterwards too.
+    payload = {"mapping": get_mapping(dataset), "described": True}
+    chores.enqueue(session, "check_dataset", None, dataset.id, payload)
 
 
 # -- base models -------------------------------------------------------------------------------------------

@@ -312,12 +312,12 @@ def cancel(session: Session, user: User, reference: str) -> Dataset:
 def note_end(session: Session, dataset_id: str, status: str, error: dict[str, Any] | None) -> None:
     """Write down at a dataset that its import, check or cleaning failed or was cancelled."""
     dataset = session.get(Dataset, dataset_id)
-    if dataset is None:
+    chore = chores.find_last(session, dataset_id)
+    if dataset is None or (chore and chore.payload.get("described")):  # as good as before, only not looked at
         return
     is_offered = status == "cancelled" and dataset.facts.get("source") == "preset"
     dataset.status = "available" if is_offered else "failed"
     dataset.report = {"error": error or CANCELLED}
-    chore = chores.find_last(session, dataset_id)
     upload_id = chore.payload.get("source", {}).get("upload_id") if chore else None
     if upload_id and (status == "cancelled" or (error and error["code"] == "bad_archive")):
         uploads.drop_used(session, upload_id)

@@ -103,7 +103,7 @@ class Speaker(BaseHTTPRequestHandler):
                 self._say(200, self.hub.requests)
             return
         self.note = {"path": self.path, "range": self.headers.get("Range"), "sent": 0, "method": self.command}
-        self.note |= {name: self.headers.get(name) for name in ("Authorization", "Cookie")}
+        self.note |= {name: self.headers.get(name) for name in ("Authorization", "Cookie", "Host")}
         with self.hub.lock:
             self.hub.requests.append(self.note)
         try:

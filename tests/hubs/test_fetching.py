@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import pytest
 
 from backend.domain.errors import TuneforgeError
 from backend.domain.hub_files import HubName
-from backend.hubs import HubSource, Snapshot, fetch, fetching
+from backend.hubs import HubSource, Snapshot, connection, fetch, fetching
 from tests.hubs.conftest import DATASET, MODEL, FakeHub
 
 HUBS: list[HubName] = ["huggingface", "modelscope"]
@@ -177,6 +178,26 @@ def test_a_redirect_into_our_own_network_is_not_followed(
         _fetch(tmp_path)
     assert refusal.value.code == "hub_private_redirect"
     assert not [one for one in hub.list_requests() if one["path"].startswith("/cdn/")]
+
+
+def test_a_redirects_name_is_looked_up_once(
+    hub: FakeHub, tmp_path: Path, configure: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure("TUNEFORGE_HUB_REDIRECTS", "public")
+    asked: list[str] = []
+    look_up = socket.getaddrinfo
+
+    def note_name(host: str, *more: Any, **options: Any) -> Any:
+        asked.append(host)
+        return look_up("127.0.0.1" if host == "localhost" else host, *more, **options)
+
+    monkeypatch.setattr(connection, "_is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(socket, "getaddrinfo", note_name)
+    hub.break_with()
+    _fetch(tmp_path)
+    redirected = [one for one in hub.list_requests() if one["path"].startswith("/cdn/")]
+    assert {one["Host"].partition(":")[0] for one in redirected} == {"localhost"}
+    assert asked.count("localhost") == len(redirected), "asked when it was checked, and not again to connect"
 
 
 def test_the_token_stays_with_the_hub(

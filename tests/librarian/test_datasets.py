@@ -22,7 +22,7 @@ from backend.tables.dataset import Dataset
 from backend.tables.job import Job
 from backend.tables.upload import Upload
 from backend.tables.user import User
-from tests.factories import PIXEL, Person, make_model, register_node
+from tests.factories import PIXEL, Person, make_dataset, make_model, register_node
 from tests.librarian.conftest import Librarian, make_talks, make_zip, send_file, wait_for_dataset, wait_until
 from tests.storage.hostile_archives import HOSTILE
 from tests.web.test_uploads import begin, send
@@ -447,3 +447,35 @@ def test_what_cleaning_would_mend_is_told_apart_from_what_it_would_not(
         "nothing_usable",
     )
     assert owner.post(f"/datasets/{cut['id']}/clean").status_code == 409
+
+
+def test_a_described_dataset_is_looked_through_and_stays_as_described(
+    owner: Person, tuneforge_home: Path
+) -> None:
+    folder = make_dataset(tuneforge_home, "shown", token_stats={"mean": 7})
+    make_dataset(tuneforge_home, "torn", rows=3)
+    (tuneforge_home / "datasets" / "torn" / "images" / "1.png").unlink()
+
+    def discover() -> None:
+        with transaction() as session:
+            catalogue.discover(session)
+
+    def is_checked(name: str) -> Any:
+        found = owner.get(f"/datasets/{name}").json()
+        return found if found["usable_count"] is not None else None
+
+    discover()
+    assert owner.get("/datasets/shown").json()["status"] == "ready", "it may be used meanwhile"
+    shown = wait_until(lambda: is_checked("shown"), "the check")
+    assert (shown["status"], shown["usable_count"], shown["token_stats"]) == ("ready", 8, {"mean": 7})
+    torn = wait_until(lambda: is_checked("torn"), "the check")
+    assert (torn["status"], torn["usable_count"], torn["error"]["code"]) == ("broken", 0, "cleaning_needed")
+    with transaction() as session:
+        before = session.query(Chore).count()
+    discover()
+    with transaction() as session:
+        assert session.query(Chore).count() == before, "once is enough"
+    described = json.loads((folder / "tuneforge.json").read_text())
+    (folder / "tuneforge.json").write_text(json.dumps(described | {"description": "new"}))
+    discover()
+    assert wait_until(lambda: is_checked("shown"), "the second check")["usable_count"] == 8
