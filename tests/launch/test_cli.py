@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backend import cli
-from backend.launch import probe
+from backend.launch import probe, state
 from backend.services import users
 from backend.settings import get_settings
 from tests.factories import PASSWORD, make_user
@@ -55,6 +56,18 @@ def test_nothing_runs_in_a_fresh_home(
     said = capsys.readouterr()
     assert said.out.count("is running") == 2
     assert "start one by `tuneforge up`" in said.err
+
+
+def test_up_where_it_runs_already_says_so_and_is_content(
+    configure: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure("TUNEFORGE_HOME", str(tmp_path))
+    lock = state.take_lock(tmp_path)
+    try:
+        assert cli.main(["up"]) == 0
+    finally:
+        os.close(lock)
+    assert "already running" in capsys.readouterr().out
 
 
 def _reset(monkeypatch: pytest.MonkeyPatch, username: str, password: str) -> int:
