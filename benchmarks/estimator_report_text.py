@@ -68,6 +68,7 @@ def describe_hosted_run() -> str:
     ):
         phases = estimate_hosted_run(spread)
         train, total = phases["train"], sum(phases.values())
+        unexplained = HOSTED_TOTAL_SECONDS - HOSTED_TRAINING_SECONDS - (total - train)
         here = estimate_here(spread)
         better = here["recommended"]
         lines.append(
@@ -87,8 +88,9 @@ def describe_hosted_run() -> str:
         "|---|---:|---:|---:|---|\n"
         + "\n".join(lines)
         + f"\n\nThe total holds {FRESH_START_SECONDS} s for importing on a machine that has just been started (measured "
-        "on three such: 24, 21 and 17 s), loading of the model, tokenising and saving as on local disks. About 280 of "
-        "the 340 s that the hosted run took beside its training stay unexplained: its shared storage, its image and its "
+        "on three such: 24, 21 and 17 s), loading of the model, tokenising and saving as on local disks. Of "
+        f"the {HOSTED_TOTAL_SECONDS - HOSTED_TRAINING_SECONDS} s that the hosted run took beside its training, "
+        f"{unexplained:.0f} s stay unexplained: its shared storage, its image and its "
         "start-up are not known."
     )
 
