@@ -185,7 +185,8 @@ def test_the_images_are_made_by_the_same_uv_from_the_extras_there_are() -> None:
     assert version is not None
     assert f"uv=={version[1]}" in text
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    assert set(re.findall(r"--extra (\w+)", text)) == extras == {"backend", "worker", "deepspeed"}
+    used = set(re.findall(r"--extra (\w+)", text))
+    assert used == extras == {"backend", "worker", "deepspeed", "bitsandbytes"}
     assert text.count("uv sync --frozen") == text.count("uv sync")
 
 

@@ -60,18 +60,14 @@ def test_a_cpu_can_do_none_of_it_whatever_is_installed(owner: Person, args: dict
 
 
 def test_only_what_every_node_of_the_kind_has_is_recommended(owner: Person, tuneforge_home: Path) -> None:
-    folder = make_model(tuneforge_home, "qwen2.5-vl-7b", parameters=8_290_000_000)
-    (folder / "config.json").write_text(json.dumps(find_published_config("qwen2.5-vl-7b")))
+    folder = make_model(tuneforge_home, "qwen2.5-0.5b", parameters=494_000_000)
+    (folder / "config.json").write_text(json.dumps(find_published_config("qwen2.5-0.5b")))
     with transaction() as session:
         catalogue.discover(session)
-    body = build_body(1, kind="h200-141g") | {"model": "qwen2.5-vl-7b"}
-    facts = {
-        "dataset_info": {"file_name": "a.json"},
-        "token_stats": {"mean": 1550.0},
-        "picture_stats": {"per_example": 1},
-    }
+    body = build_body(1, kind="h200-141g") | {"model": "qwen2.5-0.5b"}
+    facts = {"dataset_info": {"file_name": "a.json"}, "token_stats": {"mean": 500.0}}
     report = {"stage": "sft", "usable_count": 5000}
-    body["datasets"] = [make_own_dataset(owner.id, report=report, facts=facts, modalities=["image"])]
+    body["datasets"] = [make_own_dataset(owner.id, report=report, facts=facts)]
 
     def advise() -> set[str]:
         answer = owner.post("/estimates", json=body).json()
