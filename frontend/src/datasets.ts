@@ -20,6 +20,7 @@ export interface DatasetVersion {
   version: number;
   status: DatasetStatus;
   example_count: number;
+  cleaned_count?: number | null;
   created_at: string;
   note: string | null;
 }

@@ -158,6 +158,7 @@ def test_what_needs_cleaning_is_cleaned_by_the_first_button_of_its_page(
     open_dataset(page, "cut")
     banner = page.locator("[data-state] .banner")
     expect(banner).to_contain_text("keeps 20 of 20 rows")
+    expect(page.locator("[data-versions] .status")).to_have_text("Needs cleaning")
     first = page.url
     banner.get_by_role("button", name="Make a cleaned copy (keeps 20 rows)").click()
     page.wait_for_url(lambda url: url != first)

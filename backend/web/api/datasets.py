@@ -156,6 +156,7 @@ def _show(session: DatabaseSession, dataset: Dataset) -> dict[str, Any]:
             "version": version.version,
             "status": version.status,
             "example_count": version.example_count,
+            "cleaned_count": version.report.get("cleaned_count"),
             "created_at": shapes.show_time(version.created_at),
             "note": version.note,
         }
