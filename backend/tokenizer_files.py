@@ -66,7 +66,6 @@ class TokenizerSettings:
             for name, value in _read_object(folder / file).items()
         }
         self.eos, self.bos = _name_token(read.get("eos_token")), _name_token(read.get("bos_token"))
-        self.add_bos = read.get("add_bos_token") is True
         whole, *older = (_read_object(folder / name) for name in _PICTURE_FILES)
         inner = whole.get("image_processor")
         found = inner if isinstance(inner, dict) else older[0]
@@ -75,7 +74,7 @@ class TokenizerSettings:
 
     def to_list(self) -> list[Any]:
         """Return all of it."""
-        return [self.eos, self.bos, self.add_bos, self.is_qwen, *self.rule.__dict__.values()]
+        return [self.eos, self.bos, self.is_qwen, *self.rule.__dict__.values()]
 
 
 def _read_object(path: Path) -> dict[str, Any]:

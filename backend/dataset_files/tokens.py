@@ -90,10 +90,13 @@ class RowCounter:
             yield self._write(talk, talk.response[0] if talk.response else empty, sizes)
 
     def _write_plain(self, talk: Conversation) -> _Pieces:
-        """Pre-training learns the text of the first message, with the tokens for its end and, for some, its begin."""
+        """Pre-training learns the text of the first message and the token for its end.
+
+        LLaMA-Factory would put one for its begin before it where `add_bos_token` says so, but transformers 5 passes
+        over that setting of `tokenizer_config.json` where there is a `tokenizer.json`.
+        """
         eos = "<|end_of_text|>" if self._name == "llama3" else self._eos
-        bos = self._settings.bos if self._settings.add_bos else None
-        return _Pieces([], [f"{bos or ''}{talk.prompt[0]['content']}{eos}"], 0, True)
+        return _Pieces([], [f"{talk.prompt[0]['content']}{eos}"], 0, True)
 
     def _write(self, talk: Conversation, answer: Message, sizes: list[tuple[int, int]]) -> _Pieces:
         messages, pictures, exact = self._expand_pictures([*talk.prompt, answer], sizes)

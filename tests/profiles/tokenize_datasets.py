@@ -40,6 +40,10 @@ def make_models(folder: Path) -> None:
         Qwen2_5_VLConfig().save_pretrained(qwen)
     if not (llama / "config.json").is_file():
         build_marking_tokenizer().save_pretrained(llama)
+        place = llama / "tokenizer_config.json"
+        place.write_text(
+            json.dumps(json.loads(place.read_text()) | {"add_bos_token": True})
+        )  # as Llama 2 has it
         LlamaConfig().save_pretrained(llama)
 
 
