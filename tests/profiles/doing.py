@@ -1,4 +1,4 @@
-"""Does the oldest chore in a process of its own, as the librarian does, where a test wants to say when."""
+"""Does the oldest count of lengths in a process of its own, as the librarian does, where a test says when."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 from backend.database import transaction
-from backend.librarian.kinds import MODULES
 from backend.services import chores
+from backend.services.profiles import KIND
 
 _CHILD = """
 import sys
@@ -21,7 +21,7 @@ sys.exit(main(sys.argv[1]))
 def do_chore(most_seconds: float = 120.0) -> tuple[str, int]:
     """Return the id of the chore and the exit code of its process; a batch may take `most_seconds`."""
     with transaction() as session:
-        chore = chores.claim_next(session, MODULES)
+        chore = chores.claim_next(session, [KIND])
         assert chore is not None, "nothing is queued"
         chore_id, claim = chore.id, str(chore.claim)
     process = subprocess.Popen(
