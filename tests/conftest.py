@@ -36,23 +36,29 @@ CHROMIUM_FLAGS = [
 """What a Chromium without a screen and without a network is started with."""
 
 
-_LONGEST_FILES = [
+_LONG_FILES = [
     "demonstration/test_learning.py",
     "domain/test_argument_verdicts.py",
     "chaos/test_short_suite.py",
-    "librarian/test_large.py",
-    "librarian/test_crashing_files.py",
-    "domain/test_llamafactory.py",
     "e2e/test_main_job.py",
-    "agreement/test_agreement.py",
+    "worker/test_real_runs.py",
+    "worker/test_several_nodes.py",
+    "domain/test_llamafactory.py",
+    "e2e/test_restart.py",
+    "librarian/test_datasets.py",
+    "worker/test_pace.py",
 ]
-"""Files that take a minute or more: they begin first, lest one process ends alone with one of them."""
+"""Files that take a minute or more, mostly by training on all cores."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; the order within a file stays."""
-    ranks = {str(_ROOT / "tests" / name): rank for rank, name in enumerate(_LONGEST_FILES)}
-    items.sort(key=lambda item: ranks.get(str(item.path), len(ranks)))
+    """Spread the long files over the run: two side by side get into each other's way, and none may end alone."""
+    long = {str(_ROOT / "tests" / name): place for place, name in enumerate(_LONG_FILES)}
+    short = list(dict.fromkeys(str(item.path) for item in items if str(item.path) not in long))
+    # All long ones have begun after three quarters of the short ones.
+    ranks: dict[str, float] = {path: rank / (0.75 * len(short)) for rank, path in enumerate(short)}
+    ranks |= {path: place / len(long) for path, place in long.items()}
+    items.sort(key=lambda item: ranks[str(item.path)])
 
 
 @pytest.fixture(scope="session")

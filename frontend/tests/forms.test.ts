@@ -99,7 +99,8 @@ test("only checkpoints with weights can be evaluated, newest first", () => {
   assert.deepEqual(listCheckpoints(names), [40, 5]);
 });
 
-test("two jobs take both their times and costs, and the memory of the larger", () => {
+test("two jobs take both their times and costs, by each tier, and the memory of the larger", () => {
+  const cost = { currency: "CNY", low: "0.1000", expected: "0.2000", high: "0.3000" };
   const one: Estimate = {
     duration_seconds: { low: 1, expected: 2, high: 3 },
     breakdown_seconds: { load: 1, evaluate: 1 },
@@ -108,8 +109,8 @@ test("two jobs take both their times and costs, and the memory of the larger", (
     samples: 5,
     memory_bytes: { low: 1, expected: 10, high: 20, available: 100, parts: {} },
     fits: "yes",
-    cost: { currency: "CNY", low: "0.1000", expected: "0.2000", high: "0.3000" },
-    by_tier: {},
+    cost,
+    by_tier: { express: { ...cost, high: "0.9000" }, flex: cost, spot: { ...cost, low: "0.0500" } },
     basis: "modelled",
     warnings: [{ code: "a", detail: "same" }],
     recommended: null,
@@ -117,7 +118,13 @@ test("two jobs take both their times and costs, and the memory of the larger", (
   const other: Estimate = { ...one, fits: "tight", memory_bytes: { ...one.memory_bytes, expected: 90 } };
   const both = addEstimates(one, other);
   assert.deepEqual(both.duration_seconds, { low: 2, expected: 4, high: 6 });
-  assert.deepEqual(both.cost, { currency: "CNY", low: "0.2000", expected: "0.4000", high: "0.6000" });
+  const doubled = { currency: "CNY", low: "0.2000", expected: "0.4000", high: "0.6000" };
+  assert.deepEqual(both.cost, doubled);
+  assert.deepEqual(both.by_tier, {
+    express: { ...doubled, high: "1.8000" },
+    flex: doubled,
+    spot: { ...doubled, low: "0.1000" },
+  });
   assert.deepEqual(
     [both.steps, both.tokens, both.fits, both.memory_bytes.expected, both.warnings.length],
     [20, null, "tight", 90, 1],
