@@ -40,7 +40,8 @@ CLOSING = """## What is not shown
   have not been measured here; `basis` says `modelled`.
 - LLaMA-Factory by itself waits for the host on pictures and on short batches, and hosts differ from machine to machine:
   the same defaults of Qwen2.5-VL-7B took 0.40, 0.45, 0.47 and 0.50 s an example on four machines. The range that is
-  shown, 80 % to 130 % of what is expected, holds nearly every run above. The platform's own runs wait less
+  shown, 80 % to 130 % of what is expected, holds every step above but three of these, on the slowest (m51 to m53).
+  The platform's own runs wait less
   (docs/decisions/0018), so that they depend less on the machine."""
 
 HOSTED_TRAINING_SECONDS = 659
