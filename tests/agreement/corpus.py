@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as parquet
 from PIL import Image
 
-from tests.agreement.corpus_embedded import list_embedded_cases
+from tests.agreement.corpus_embedded import list_embedded_cases, write_table
 from tests.agreement.corpus_files import list_file_cases
 from tests.agreement.corpus_rows import BAD, FORMS, Form, dump
 
@@ -76,13 +75,7 @@ def write_rows(rows: list[Any], suffix: str) -> bytes | None:
         table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return None
-    file = io.BytesIO()
-    if suffix == "parquet":
-        parquet.write_table(table, file)
-    else:
-        with pa.ipc.new_stream(file, table.schema) as writer:
-            writer.write_table(table)
-    return file.getvalue()
+    return write_table(table, suffix)
 
 
 def build_pictures() -> dict[str, bytes]:

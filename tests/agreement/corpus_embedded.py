@@ -155,7 +155,7 @@ def _list_forms(pictures: dict[str, bytes]) -> list[EmbeddedCase]:
         ),
         (
             "embedded/alpaca.parquet",
-            {"data.parquet": _write(table, "parquet")},
+            {"data.parquet": write_table(table, "parquet")},
             alpaca | {"file_name": "data.parquet"},
             "sft",
             None,
@@ -163,7 +163,7 @@ def _list_forms(pictures: dict[str, bytes]) -> list[EmbeddedCase]:
         ),
         (
             "embedded/pairs.parquet",
-            {"data.parquet": _write(pair, "parquet")},
+            {"data.parquet": write_table(pair, "parquet")},
             pairs | {"file_name": "data.parquet"},
             "rm",
             None,
@@ -198,7 +198,7 @@ def _list_other_media(pictures: dict[str, bytes]) -> list[EmbeddedCase]:
 def _make_film_case(name: str, kind: pa.DataType, value: Any, code: str) -> EmbeddedCase:
     table = pa.table({"messages": [_talk(0, "<video>")], "videos": pa.array([value], kind)})
     info = TALKS | {"columns": {"messages": "messages", "videos": "videos"}, "file_name": "data.parquet"}
-    return f"embedded/{name}.parquet", {"data.parquet": _write(table, "parquet")}, info, "sft", code, 1
+    return f"embedded/{name}.parquet", {"data.parquet": write_table(table, "parquet")}, info, "sft", code, 1
 
 
 def make_film() -> bytes:
@@ -239,7 +239,7 @@ def _make(
     line = _BAD + 1 if code else None
     return (
         f"embedded/{name}.{shape.suffix}",
-        files | {file_name: _write(table, shape.suffix)},
+        files | {file_name: write_table(table, shape.suffix)},
         info,
         "sft",
         code,
@@ -247,7 +247,8 @@ def _make(
     )
 
 
-def _write(table: pa.Table, suffix: str) -> bytes:
+def write_table(table: pa.Table, suffix: str) -> bytes:
+    """Return the table as a Parquet file, or as a stream of Arrow."""
     file = io.BytesIO()
     if suffix == "parquet":
         parquet.write_table(table, file)
